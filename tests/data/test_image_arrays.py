@@ -36,7 +36,7 @@ BINARY = RAW // 128
         (np.stack([RAW] * 4, axis=-1), 255, np.stack([RAW] * 4, axis=-1)),
         (np.stack([RAW] * 5, axis=-1), 255, np.stack([RAW] * 5, axis=-1)),
         (RAW[:, :3, :, None], 255, RAW[:, :3]),
-        (np.concatenate([RAW] * 1000) / 255, 255, np.concatenate([RAW] * 1000)),
+        (np.concatenate([RAW] * 3000) / 255, 255, np.concatenate([RAW] * 3000)),
     ],
 )
 def test_raw_pixels_keep_their_values(array, pixel_max, expected):

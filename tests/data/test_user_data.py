@@ -84,6 +84,7 @@ def test_a_single_channel_is_grayscale_and_labels_may_be_a_column(npz):
         ({"class_names": np.array(["a", "b", "c", "d"])}, r"training images of every class, got none of the class 'd'"),
         ({"class_names": np.array(["a", "b", "b"])}, r"expected class names that differ"),
         ({"class_names": np.arange(3)}, r"class_names: expected strings"),
+        ({"class_names": np.array([], str)}, r"class_names: expected strings"),
         ({"x_train": np.array([object()] * 12)}, r"got Python objects, which are never unpickled"),
     ],
 )  # fmt: skip

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from trainyard.errors import DatasetError
 
-_BLOCK = 1024
-"""The number of images that are converted at once, which bounds the memory for intermediate results."""
+_BLOCK_PIXELS = 2**20
+"""The number of pixels that are converted at once, which bounds the memory for intermediate results."""
 _MIN_SIDE = 8
 """The smallest side of square images that are recognized in an array (n, values). Fewer values may be features."""
 _MAX_CHANNELS = 4
@@ -124,11 +124,12 @@ def _convert_floats(
     if low * scale < -_TOLERANCE or high * scale > pixel_max + _TOLERANCE:
         raise _build_range_error(images, source, pixel_max, f"{images.dtype} from {low:.6g} to {high:.6g}")
     pixels, error = np.empty(images.shape, np.uint8), 0.0
-    for start in range(0, len(images), _BLOCK):
-        scaled = images[start : start + _BLOCK] * np.float64(scale)
+    block = max(1, _BLOCK_PIXELS // math.prod(images.shape[1:]))
+    for start in range(0, len(images), block):
+        scaled = images[start : start + block] * np.float64(scale)
         rounded = np.rint(scaled)
         error = max(error, float(np.abs(scaled - rounded).max()))
-        pixels[start : start + _BLOCK] = rounded
+        pixels[start : start + block] = rounded
     is_exact = error <= max(_TOLERANCE, scale * float(np.finfo(images.dtype).eps))
     if not is_exact and not is_unit:
         received = f"{images.dtype} from {low:.6g} to {high:.6g} with fractions"

@@ -186,7 +186,8 @@ class Idx(UserArrays):
         self.check_memory(titles)
         arrays = {role: load_idx(folder / name) for role, name in titles.items()}
         for role, array in arrays.items():
-            if role.startswith("y_") and array.dtype == ">i4" and array.shape[1:] == (_QMNIST_COLUMNS,):
+            is_qmnist = array.dtype == ">i4" and array.shape[1:] == (_QMNIST_COLUMNS,) and array.max() > 1
+            if role.startswith("y_") and is_qmnist:
                 arrays[role] = array[:, 0]
         return self.build(folder, arrays, titles)
 
@@ -232,7 +233,7 @@ def _find_idx_files(files: Mapping[str, Path]) -> dict[str, Path]:
 
 def _read_class_names(texts: NDArray[Any], source: str) -> list[str]:
     """Returns class names, texts or bytes (classes,). Raises a DatasetError if they are something else."""
-    if texts.ndim != 1 or texts.dtype.kind not in "US":
+    if texts.ndim != 1 or not texts.size or texts.dtype.kind not in "US":
         raise DatasetError(f"{source}: expected strings (classes,), got {texts.dtype} {texts.shape}")
     return [str(name) for name in (decode_texts(texts, source) if texts.dtype.kind == "S" else texts)]
 
