@@ -213,7 +213,7 @@ def _flip_bit(content: bytes) -> bytes:
         (lambda content: gzip.compress(gzip.decompress(content) + b"x"), "got more"),
         (lambda content: content[:-20], "can't be read"),
         (lambda content: b"", "the file is empty"),
-        (lambda content: b"<html>", "can't be read"),
+        (lambda content: b"<html>", "the file is a web page"),
         (lambda content: gzip.compress(b"<html>hello"), "the file is a web page"),
     ],
     ids=["one bit", "short", "long", "cut", "empty", "not gzip", "web page"],

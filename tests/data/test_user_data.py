@@ -74,19 +74,17 @@ def test_a_single_channel_is_grayscale_and_labels_may_be_a_column(npz):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"x_test": None}, r"expected an array x_test, which is missing\. Arrays in the file: x_train, y_train, y_test"),
-        ({"x_train": np.zeros((12, 6, 5, 3), np.float32)}, r"x_train: expected integers .*got float32\. Multiply"),
+        ({"x_test": None}, r"expected the array x_test, which is missing\. .*The arrays are: x_train uint8 .*, y_train int"),
         ({"x_train": np.full((12, 6, 5, 3), 300)}, r"got values from 300 to 300"),
         ({"x_train": np.zeros((12, 30), np.uint8)}, r"x_train: .*got an array of shape \(12, 30\)"),
         ({"x_train": np.zeros((11, 6, 5, 3), np.uint8)}, r"the same number of images and labels, got 11 in x_train and 12 in y_train"),
-        ({"x_test": np.zeros((6, 4, 4, 3), np.uint8)}, r"of the same size, got 6 x 5 x 3 and 4 x 4 x 3"),
-        ({"y_train": np.linspace(0, 2, 12)}, r"y_train: expected integers .*got float64"),
-        ({"y_test": np.array([0, 1, 2, -1, 0, 1])}, r"y_test: .*got labels from -1 to 2"),
-        ({"y_test": np.array([0, 1, 2, 999, 0, 1])}, r"y_test: .*got labels from 0 to 999"),
-        ({"y_test": np.array([0, 1, 2, 3, 0, 1])}, r"expected training images of every class, got none of the class '3'"),
-        ({"class_names": np.array(["a", "b"])}, r"expected labels below 2, the number of class names, got 2"),
+        ({"x_test": np.zeros((6, 4, 4, 3), np.uint8)}, r"of the same size, got 6 x 5 x 3 in x_train and 4 x 4 x 3"),
+        ({"y_train": np.zeros(12, int), "y_test": np.zeros(6, int)}, r"expected two classes or more, .*got only '0'"),
+        ({"class_names": np.array(["a", "b"])}, r"expected labels below 2, .*got 3 different labels: 0, 1, 2"),
+        ({"class_names": np.array(["a", "b", "c", "d"])}, r"training images of every class, got none of the class 'd'"),
         ({"class_names": np.array(["a", "b", "b"])}, r"expected class names that differ"),
         ({"class_names": np.arange(3)}, r"class_names: expected strings"),
+        ({"class_names": np.array([], str)}, r"class_names: expected strings"),
         ({"x_train": np.array([object()] * 12)}, r"got Python objects, which are never unpickled"),
     ],
 )  # fmt: skip
@@ -151,7 +149,7 @@ def test_a_folder_of_idx_files_is_loaded_as_a_data_set(tmp_path, zipped, names):
             {"x_train": b"<html>no</html>"},
             "expected an idx file, got a file with another header \\(the file is a web page\\)",
         ),
-        ({"x_train": struct.pack(">BBBBI", 0, 0, 13, 1, 4) + bytes(16)}, r"of bytes \(type 0x08\), got type 0x0d"),
+        ({"x_train": struct.pack(">BBBBI", 0, 0, 10, 1, 4) + bytes(16)}, r"idx file of type 0x08, .*got type 0x0a"),
         (
             {"x_train": struct.pack(">BBBB3I", 0, 0, 8, 3, 10**6, 10**3, 10**3)},
             "expected .* bytes, as its header specifies, got 0 bytes",
@@ -282,7 +280,10 @@ def _one_nan():
     ("returned", "message"),
     [
         (None, "expected load\\(\\) to return a trainyard Dataset, got NoneType"),
-        (_make_dataset(images=_one_nan()), "train: images: expected integers from 0 to 255, .*got float32"),
+        (
+            _make_dataset(images=_one_nan()),
+            r"train: images: expected integers from 0 to 255 .*got nan at index \(3, 2, 1\)",
+        ),
         (_make_dataset(images=np.full((6, 4, 4), 9, np.uint8), pixel_max=8), "train: images: .*got values from 9 to 9"),
         (
             _make_dataset(labels=np.full(6, 2, np.uint8)),

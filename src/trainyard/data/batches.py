@@ -45,17 +45,18 @@ class BatchMaker:
 
         Args:
             pixels: uint8 (b, *image_shape), raw pixels.
-            labels: uint8 (b,).
+            labels: uint8 or uint16 (b,).
             position: For a training batch, the epoch and the number of the batch in the epoch, both int32 ().
                 None for an evaluation batch.
 
         Returns:
-            The scaled images, float32 (b, *image_shape); the labels, uint8 (b,), or one-hot, float32 (b, classes); and
-            for a training batch with class weights, the weight of each image, float32 (b,).
+            The scaled images, float32 (b, *image_shape); the labels, uint8 or int32 (b,), or one-hot, float32 (b,
+            classes); and for a training batch with class weights, the weight of each image, float32 (b,).
         """
         import tensorflow as tf
 
         images = self.scale(pixels)
+        labels = tf.cast(labels, tf.int32) if labels.dtype == tf.uint16 else labels  # few operations accept uint16
         targets = tf.one_hot(labels, self.spec.classes) if self.one_hot else labels
         if position is None:
             return images, targets

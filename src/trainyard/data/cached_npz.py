@@ -18,7 +18,7 @@ MIN_CACHED_BYTES = 64_000_000
 """The uncompressed size from which a file is cached. Smaller files are decompressed in less than a second."""
 
 
-def load_cached_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
+def load_cached_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """Loads arrays like `load_npz`. Those of a large compressed file come from the cache, mapped into memory.
 
     The file is decompressed again if its name, size or modification time has changed. Raises a DatasetError if the file
@@ -26,12 +26,12 @@ def load_cached_npz(path: Path, names: Sequence[str], optional: Sequence[str] = 
     """
     size = _measure_compressed_arrays(path)
     if size < MIN_CACHED_BYTES:
-        return load_npz(path, names, optional)
+        return load_npz(path, names)
     status = path.stat()
-    about = ["npz 1", path.name, status.st_size, status.st_mtime_ns, list(names), list(optional)]
+    about = ["npz 1", path.name, status.st_size, status.st_mtime_ns, list(names)]
 
     def create(writer: ArrayWriter) -> dict[str, Any]:
-        for name, array in load_npz(path, names, optional).items():
+        for name, array in load_npz(path, names).items():
             writer.add(name, array)
         return {}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +62,8 @@ class Split:
     images: NDArray[np.uint8]
     """Raw pixels, (n, height, width) or (n, height, width, channels). A selection of memory-mapped images is an
     `ImageRows`, which is indexed like an array."""
-    labels: NDArray[np.uint8]
-    """(n,), from 0 to classes - 1."""
+    labels: NDArray[np.unsignedinteger[Any]]
+    """(n,), from 0 to classes - 1: uint8, or uint16 if there are more than 256 classes."""
 
     def __len__(self) -> int:
         return len(self.labels)

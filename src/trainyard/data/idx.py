@@ -17,6 +17,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,14 @@ from numpy.typing import NDArray
 from trainyard.data.npz import load_npz
 from trainyard.errors import DatasetError
 
-_UINT8 = 0x08
 _MAGIC_LENGTH = 4
 """The number of bytes before the dimensions: two zeros, the type, the number of dimensions."""
+_UINT8 = 0x08
+_DTYPES = {_UINT8: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+"""The dtypes by the type in the header."""
+_MAX_HEADER = _MAGIC_LENGTH + 4 * 255
+"""The length of the longest header: the number of dimensions is one byte."""
+_GZIP_MAGIC = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,31 +90,59 @@ def load_verified_npz_array(path: Path, expected: IdxFile) -> NDArray[np.uint8]:
     return _verify_content(expected.header + array.tobytes(), expected, path)
 
 
-def load_idx(path: Path) -> NDArray[np.uint8]:
-    """Loads an idx file of bytes, gzipped if its name ends in .gz: uint8 of the shape in its header, read-only.
+def load_idx(path: Path) -> NDArray[Any]:
+    """Loads an idx file, gzipped or not: an array of the type and shape in its header, read-only.
 
-    Raises a DatasetError if it can't be read, its elements are not bytes, or its length contradicts its header.
+    Raises a DatasetError if it can't be read, its type is unknown, or its length contradicts its header.
     """
     content = _read_content(path)
+    shape, dtype = _parse_header(content, path)
+    start = _MAGIC_LENGTH + 4 * len(shape)
+    _check_length(len(content) - start, shape, dtype, path)
+    return np.frombuffer(content, dtype, offset=start).reshape(shape)
+
+
+def check_idx_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Returns the shape and dtype of the array in an idx file, without reading it.
+
+    Raises a DatasetError if the header is invalid, or the length of a file that is not gzipped contradicts it.
+    """
+    content = _read_content(path, _MAX_HEADER)
+    shape, dtype = _parse_header(content, path)
+    if _read_content(path, len(_GZIP_MAGIC), unpack=False) != _GZIP_MAGIC:
+        _check_length(path.stat().st_size - _MAGIC_LENGTH - 4 * len(shape), shape, dtype, path)
+    return shape, dtype
+
+
+def _check_length(actual: int, shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> None:
+    """Raises a DatasetError if an array does not have this number of bytes."""
+    if actual != math.prod(shape) * dtype.itemsize:
+        raise DatasetError(
+            f"{path}: expected {' x '.join(map(str, shape))} values of {dtype.itemsize} bytes, as its header "
+            f"specifies, got {actual:,} bytes"
+        )
+
+
+def _parse_header(content: bytes, path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Returns the shape and dtype that the first bytes of an idx file specify."""
     zeros, kind, dimensions = content[:2], content[2:3], content[3] if len(content) > _MAGIC_LENGTH else 0
     start = _MAGIC_LENGTH + 4 * dimensions
     if zeros != bytes(2) or len(content) < start or not dimensions:
         raise DatasetError(f"{path}: expected an idx file, got a file with another header{_describe_content(content)}")
-    if kind[0] != _UINT8:
-        raise DatasetError(f"{path}: expected an idx file of bytes (type 0x08), got type 0x{kind[0]:02x}")
-    shape = struct.unpack(f">{dimensions}I", content[_MAGIC_LENGTH:start])
-    if len(content) - start != math.prod(shape):
-        raise DatasetError(
-            f"{path}: expected {' x '.join(map(str, shape))} bytes, as its header specifies, "
-            f"got {len(content) - start:,} bytes"
-        )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    if kind[0] not in _DTYPES:
+        raise DatasetError(f"{path}: expected an idx file of type 0x08, 0x09 or 0x0b to 0x0e, got type 0x{kind[0]:02x}")
+    return struct.unpack(f">{dimensions}I", content[_MAGIC_LENGTH:start]), np.dtype(_DTYPES[kind[0]])
 
 
 def _read_content(path: Path, max_bytes: int = -1, *, unpack: bool = True) -> bytes:
-    """Returns the first `max_bytes` bytes of a file, or all of them; by default, those of the uncompressed content."""
+    """Returns the first `max_bytes` bytes of a file, or all of them; by default, those of the uncompressed content.
+
+    A gzipped file is recognized by its content, because browsers unpack files or remove the suffix.
+    """
     is_gzipped = path.suffix == ".gz"
     try:
+        with path.open("rb") as file:
+            is_gzipped = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
         with gzip.open(path) if is_gzipped and unpack else path.open("rb") as file:
             return bytes(file.read(max_bytes))
     except (OSError, EOFError, zlib.error) as error:

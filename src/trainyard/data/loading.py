@@ -19,7 +19,8 @@ def load_dataset(config: DatasetConfig, seed: int, *, progress: bool = False) ->
     """Loads and checks the data set of a run, and applies `limit`, `validation_fraction` and `standardise`.
 
     A notice is added if test images are identical to training images. Raises a DatasetError if the data is missing,
-    damaged or invalid, or too few images are left for a validation split.
+    damaged or invalid, if too few images are left for a validation split, or if the data contains validation images and
+    `validation_fraction` is set.
     """
     dataset = check_dataset(config.load_limited(seed, progress), f"dataset {config.registered_name}")
     if config.limit is not None and not dataset.limited:
@@ -31,6 +32,12 @@ def load_dataset(config: DatasetConfig, seed: int, *, progress: bool = False) ->
         )
         dataset = replace(dataset, notices=(*dataset.notices, notice))
     if config.validation_fraction:
+        if dataset.validation is not None:
+            raise DatasetError(
+                f"dataset.validation_fraction: expected 0, as {dataset.source} contains {len(dataset.validation):,} "
+                f"validation images, got {config.validation_fraction}. Remove dataset.validation_fraction, or the "
+                "validation images from the data"
+            )
         if len(dataset.train) == 1:
             raise DatasetError(
                 "dataset.validation_fraction: expected two or more training images to split, got one. "
@@ -56,16 +63,21 @@ def limit_dataset(dataset: Dataset, count: int, seed: int) -> Dataset:
 
 
 def hold_out_validation(dataset: Dataset, fraction: float, seed: int) -> Dataset:
-    """Moves a random fraction of the training images, between 0 and 1, to the validation split, stratified by class.
+    """Moves a random fraction of the training images to the validation split; see `hold_out`."""
+    train, validation = hold_out(dataset.train, fraction, seed)
+    return replace(dataset, train=train, validation=validation)
 
-    Both splits have at least one image, and keep the order of the images.
+
+def hold_out(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+    """Splits images into (remaining, held out), stratified by class; `fraction`, between 0 and 1, is held out.
+
+    Both splits have at least one image, and keep the order of the images. `split` must have two images or more.
     """
-    total = len(dataset.train)
+    total = len(split)
     count = min(max(round(total * fraction), 1), total - 1)
     held_out = np.zeros(total, dtype=bool)
-    held_out[draw_stratified_sample(dataset.train.labels, count, seed)] = True
-    train, validation = (dataset.train.take(np.flatnonzero(mask)) for mask in (~held_out, held_out))
-    return replace(dataset, train=train, validation=validation)
+    held_out[draw_stratified_sample(split.labels, count, seed)] = True
+    return split.take(np.flatnonzero(~held_out)), split.take(np.flatnonzero(held_out))
 
 
 def draw_stratified_sample(labels: NDArray[np.integer[Any]], count: int, seed: int) -> NDArray[np.intp]:
@@ -76,8 +88,9 @@ def draw_stratified_sample(labels: NDArray[np.integer[Any]], count: int, seed: i
     """
     generator = np.random.default_rng((seed, len(labels)))
     shuffled = generator.permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    counts = np.unique(labels, return_counts=True)[1]
+    ranks = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
     position = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = shuffled[labels[shuffled] == label]
-        position[members] = (np.arange(len(members)) + 0.5) / len(members)
+    position[by_class] = (ranks + 0.5) / np.repeat(counts, counts)
     return shuffled[np.argsort(position[shuffled], kind="stable")][:count]

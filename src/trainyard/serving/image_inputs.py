@@ -15,12 +15,12 @@ from trainyard.data import (
     DataSpec,
     Preprocessing,
     check_images,
-    check_labels,
     convert_image,
     image_files,
     list_npz_arrays,
     load_image,
     load_npz,
+    match_labels,
     measure_background_lightness,
 )
 from trainyard.errors import DatasetError
@@ -38,8 +38,8 @@ class ImageInputs:
     path: Path
     images: NDArray[np.uint8]
     """uint8 (n, *image_shape), raw pixels."""
-    labels: NDArray[np.uint8] | None
-    """uint8 (n,); None if the file has no labels."""
+    labels: NDArray[np.unsignedinteger] | None
+    """Class indices, (n,); None if the file has no labels."""
     is_array: bool
     """Whether the file is an npz file, which holds an array of images, and not a single image."""
 
@@ -114,8 +114,8 @@ def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: Imag
 
 def _load_arrays(
     path: Path, spec: DataSpec, conversion: ImageConversion
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """Returns the images of an npz file, uint8 (n, *image_shape), and their labels, uint8 (n,), or None."""
+) -> tuple[NDArray[np.uint8], NDArray[np.unsignedinteger] | None]:
+    """Returns the images of an npz file, uint8 (n, *image_shape), and their labels, class indices (n,), or None."""
     available = list_npz_arrays(path)
     name = _choose_images(path, available)
     label_names = [label_name for label_name in _LABELS.get(name, _LABELS["images"]) if label_name in available]
@@ -126,16 +126,11 @@ def _load_arrays(
     if not label_names:
         return images, None
     labels_name = label_names[0]
-    labels = check_labels(arrays[labels_name], f"{path}: {labels_name}")
+    labels = match_labels(arrays[labels_name], f"{path}: {labels_name}", spec.class_names)
     if len(labels) != len(images):
         raise DatasetError(
             f"{path}: expected the same number of images and labels, got {len(images)} in {name} and {len(labels)} in "
             f"{labels_name}"
-        )
-    if (highest := labels.max()) >= spec.classes:
-        raise DatasetError(
-            f"{path}: {labels_name}: expected labels below {spec.classes}, the number of classes of the model, "
-            f"got {highest}"
         )
     return images, labels
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,9 @@ _NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx
 _SHAPES = ((60000, 28, 28), (60000,), (10000, 28, 28), (10000,))
 
 Arrays = list[NDArray[np.uint8]]
-"""Training images, training labels, test images, test labels."""
+"""Training images, training labels, test images, test labels; and validation images and labels, if there are any."""
+
+_Loaded = TypeVar("_Loaded")
 
 
 def _build_files(kind: str, *digests: str) -> tuple[IdxFile, ...]:
@@ -40,7 +42,7 @@ def _build_files(kind: str, *digests: str) -> tuple[IdxFile, ...]:
 
 @dataclass(kw_only=True, slots=True)
 class DownloadableDataset(DatasetConfig):
-    """The base of data sets that are published as four idx files."""
+    """The base of data sets that are published as four idx files, or as other files if methods are overridden."""
 
     path: str | None = setting(None, identity=False)
     """Folder with the four idx files. `null` searches the usual folders, then downloads the files."""
@@ -56,6 +58,8 @@ class DownloadableDataset(DatasetConfig):
     """The subfolders in which it may be found in a folder of data sets. Trainyard's cache uses the first one."""
     npz: ClassVar[str | None] = None
     """The name of the npz file in which Keras stores the data set; None if Keras stores it as idx files."""
+    url_suffix: ClassVar[str] = ""
+    """What follows the name of a file in its URL."""
     without_folder: ClassVar[bool] = False
     """Whether its files may be directly in $TRAINYARD_DATA_DIR. The file names of all these data sets are the same."""
 
@@ -150,31 +154,40 @@ class DownloadableDataset(DatasetConfig):
 
     def _load_or_download(self, file: IdxFile, progress: bool) -> NDArray[np.uint8]:
         """Loads a file from the cache. If it is missing or damaged there, first downloads and verifies it."""
-        import pooch
-        import requests
-
-        failures, cache = [], self.cache
-        cached = cache / f"{file.name}.gz"
+        cached = self.cache / f"{file.name}.gz"
         if cached.is_file():
             with contextlib.suppress(DatasetError):
                 return load_verified_idx(cached, file)
+        return self.download(cached, lambda path: load_verified_idx(path, file), progress)
+
+    def download(self, cached: Path, load: Callable[[Path], _Loaded], progress: bool) -> _Loaded:
+        """Downloads a file to the cache, and returns what `load` loads from it.
+
+        `load` raises a DatasetError if the file is damaged; then, a file in the cache is not replaced. Raises a
+        DatasetError, with the error of each mirror, if no mirror has the file.
+        """
+        import pooch
+        import requests
+
+        failures, cache = [], cached.parent
         pooch.get_logger().setLevel("WARNING")
         cache.mkdir(parents=True, exist_ok=True)
         download: Callable[..., str] = pooch.HTTPDownloader(progressbar=progress, timeout=DOWNLOAD_TIMEOUT_SECONDS)
         for mirror in self.mirrors:
-            url = f"{mirror.rstrip('/')}/{cached.name}"
+            url = f"{mirror.rstrip('/')}/{cached.name}{self.url_suffix}"
             with tempfile.TemporaryDirectory(dir=cache) as folder:
                 try:
                     path = Path(pooch.retrieve(url, None, fname=cached.name, path=folder, downloader=download))
-                    array = load_verified_idx(path, file)
+                    loaded = load(path)
                 except (requests.RequestException, OSError, ValueError, DatasetError) as error:
                     failures.append(f"  {url}: {summarize_error(error).replace(folder + os.sep, '')}")
                     continue
                 path.replace(cached)
-                return array
-        files = "four files" + (f" (or Keras's {self.npz})" if self.npz else "")
+                return loaded
+        files = "four files" if self.files else f"file {cached.name}"
+        files += f" (or Keras's {self.npz})" if self.npz else ""
         raise DatasetError(
-            f"{self.title} is not on this machine, and {file.name}.gz could not be downloaded:\n"
+            f"{self.title} is not on this machine, and {cached.name} could not be downloaded:\n"
             + "\n".join(failures)
             + f"\nChoose one: put the {files} in a folder and set dataset.path or {DATA_DIR_VARIABLE} to it; copy them "
             f"to {cache}; set a mirror that you can reach, dataset.mirrors=[https://...]; or use dataset=digits, which "
