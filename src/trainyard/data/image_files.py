@@ -61,7 +61,7 @@ def decode_image(path: Path, *, colour: bool, size: tuple[int, int] | None = Non
 
     Its EXIF orientation is applied, a transparent image is put on a white background, and 16 bits per channel are
     reduced to 8 (divided by 257 and rounded). It is resized to `size`, (height, width), unless that is None; its aspect
-    ratio may change. Large JPEG files are decoded at a reduced size, never below twice the requested size.
+    ratio may change. Large JPEG files are decoded at a reduced size, never below the requested size.
 
     Raises:
         DatasetError: If the file has none of the `FORMATS`, has more than 16 bits per channel, is damaged, or has more
@@ -72,7 +72,7 @@ def decode_image(path: Path, *, colour: bool, size: tuple[int, int] | None = Non
     try:
         with Image.open(path, formats=FORMATS) as file:
             if size and file.format in ("JPEG", "MPO"):
-                file.draft(None, (2 * max(size), 2 * max(size)))  # square, because the orientation may swap the sides
+                file.draft(None, (max(size), max(size)))  # square, because the orientation may swap the sides
             deep = _load_16_bits(file, path)
             image: Image.Image = file if deep is None else _reduce_to_8_bits(deep, file)
             ImageOps.exif_transpose(image, in_place=True)

@@ -31,7 +31,7 @@ _FORMATS = {
 """The names of other formats by the first bytes of their files."""
 
 
-def load_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+def load_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
     """Loads arrays from an npz file: read-only, with the dtype and shape in the file. Never arrays of objects.
 
     Raises a DatasetError if it can't be read, a required array is missing, or a header does not match the data.
@@ -43,7 +43,8 @@ def load_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
                 f"{path}: expected an array {missing[0]}, which is missing. "
                 f"Arrays in the file: {', '.join(available) or 'none'}"
             )
-        return {name: _load_member(archive, f"{name}.npy", path) for name in names}
+        requested = [*names, *(name for name in optional if name in available)]
+        return {name: _load_member(archive, f"{name}.npy", path) for name in requested}
 
 
 def list_npz_arrays(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
