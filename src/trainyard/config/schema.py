@@ -72,6 +72,10 @@ class DatasetConfig(ComponentConfig, ABC):
     standardise: bool = setting(False)
     """Whether to standardize each channel to mean 0 and standard deviation 1, computed over the training images. If
     `false`, pixels are scaled to 0..1."""
+    memory: str = setting("auto", choices=("auto", "memory", "stream"), identity=False)
+    """Where the images are during the training: `memory` copies all of them to memory, `stream` reads them from the
+    disk while the model trains, and `auto` streams if they would need more than half of the available memory. The
+    results are the same, bit for bit."""
 
     @property
     def known_shape(self) -> tuple[tuple[int, ...], int] | None:

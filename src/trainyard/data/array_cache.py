@@ -117,9 +117,12 @@ def load_or_create(key: str, source: str, size: int, create: Create) -> CachedAr
         return _create_in_memory(create)
     if cached := find_cached(key):
         return cached
-    if size > limit:
-        problem = f"the data needs {size / 1e9:.1f} GB, the cache has {limit / 1e9:g} GB. Set {SIZE_VARIABLE}"
-        return _create_in_memory(create, f"{source}: decoded images are not cached: {problem}")
+    if not fits_cache(size):
+        problem = f"the cache has {limit / 1e9:g} GB. Set {SIZE_VARIABLE}"
+        if size <= limit:
+            problem = f"the disk of {root} has less. Set {CACHE_VARIABLE}"
+        needed = f"the data needs {size / 1e9:.1f} GB"
+        return _create_in_memory(create, f"{source}: decoded images are not cached: {needed}, {problem}")
     try:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f"{key}.lock"):
@@ -131,6 +134,16 @@ def load_or_create(key: str, source: str, size: int, create: Create) -> CachedAr
         problem = f"{root}: the cache of decoded images can't be written: {error}. Set {CACHE_VARIABLE}"
         return _create_in_memory(create, problem)
     return find_cached(key) or _create_in_memory(create, f"{root}: another process removed the entry")
+
+
+def fits_cache(size: int) -> bool:
+    """Returns whether arrays of a size in bytes fit into the cache, according to its limit and the free disk space.
+
+    Entries that would be removed count as used disk space.
+    """
+    root = find_cache_root().absolute()
+    existing = next(folder for folder in (root, *root.parents) if folder.exists())
+    return size <= min(read_size_limit(), shutil.disk_usage(existing).free)
 
 
 def find_cached(key: str) -> CachedArrays | None:

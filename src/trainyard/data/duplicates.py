@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trainyard.data.image_rows import iterate_chunks
 
 _SAMPLED_PIXELS = 64
 """The number of values per image that are compared first. Only images that agree in them are compared completely."""
@@ -24,9 +27,10 @@ def count_shared_images(images: NDArray[Any], others: NDArray[Any]) -> int:
 
 def _sample(images: NDArray[Any]) -> list[bytes]:
     """Returns values of each image that are distributed evenly over it."""
-    flat = images.reshape(len(images), -1)
-    columns = np.linspace(0, flat.shape[1] - 1, min(_SAMPLED_PIXELS, flat.shape[1])).astype(int)
-    return [row.tobytes() for row in flat[:, columns]]
+    pixels = math.prod(images.shape[1:])
+    columns = np.linspace(0, pixels - 1, min(_SAMPLED_PIXELS, pixels)).astype(int)
+    chunks = (chunk.reshape(len(chunk), -1) for chunk in iterate_chunks(images))
+    return [row.tobytes() for flat in chunks for row in flat[:, columns]]
 
 
 def _hash(image: NDArray[Any]) -> bytes:

@@ -69,6 +69,8 @@ def convert_images(
         pixels, is_exact = _convert_floats(images, source, pixel_max, binary_is_unit=binary_is_unit)
         warning = f"pixels are not multiples of 1/{pixel_max}; they were rounded to the nearest multiple"
         return pixels, notices if is_exact else [*notices, warning]
+    if images.dtype == np.uint8 and pixel_max == np.iinfo(np.uint8).max:  # memory-mapped images are not read
+        return images, notices
     low, high = int(images.min()), int(images.max())
     if low < 0 or high > pixel_max:
         raise _build_range_error(images, source, pixel_max, f"values from {low} to {high}")

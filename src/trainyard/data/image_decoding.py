@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from trainyard.data.array_cache import ArrayWriter, CachedArrays, find_cached, load_or_create
 from trainyard.data.image_files import DecodedImage, decode_image, ignore_pillow_warnings
 from trainyard.data.image_listing import ImageListing, find_missing_images, raise_problems
+from trainyard.data.image_rows import select_rows
 from trainyard.errors import DatasetError
 from trainyard.system import count_available_cores
 
@@ -64,7 +65,8 @@ class LoadedImages:
             position = {file: row for row, file in enumerate(self.listing.splits[name].files)}
             found = np.flatnonzero([file in position for file in split.files])
             splits[name] = split.take(found)
-            rows[name] = self.images[name][[position[file] for file in splits[name].files]]
+            indices = np.array([position[file] for file in splits[name].files], np.intp)
+            rows[name] = select_rows(self.images[name], indices)
         return LoadedImages(replace(listing, splits=splits), rows, self.notices)
 
 

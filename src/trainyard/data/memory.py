@@ -1,7 +1,8 @@
-"""Checks that a data set fits into memory before it is loaded."""
+"""Checks whether a data set fits into memory: before it is loaded, and before it is copied for the training."""
 
 from __future__ import annotations
 
+from trainyard.data.dataset import Dataset
 from trainyard.errors import DatasetError
 from trainyard.system import read_available_memory
 
@@ -20,3 +21,17 @@ def check_memory(needed_bytes: int, source: str, advice: str) -> None:
             f"{source}: expected images that fit into the available memory of {available / 1e9:,.1f} GB, got images "
             f"that need {needed_bytes / 1e9:,.1f} GB. {advice}"
         )
+
+
+def find_streaming_reason(dataset: Dataset, setting: str) -> str | None:
+    """Returns why the images of a training are read from the disk while it runs; None if they are copied to memory.
+
+    `setting` is that of ``dataset.memory``.
+    """
+    if setting != "auto":
+        return "set by dataset.memory" if setting == "stream" else None
+    splits = [split for split in (dataset.train, dataset.validation) if split is not None]
+    size, available = sum(split.images.nbytes for split in splits), read_available_memory()
+    if size <= available / 2:
+        return None
+    return f"{size / 1e9:,.1f} GB of images, {available / 1e9:,.1f} GB of memory available"

@@ -40,6 +40,10 @@ class FitEngine:
         self._model = model
         self._dataset = dataset
 
+    def set_xla(self, *, on: bool) -> None:
+        """Sets whether Keras compiles the training with XLA."""
+        self._model.jit_compile = on
+
     def run(self, plan: EpochPlan, callbacks: list[keras.callbacks.Callback], on_steps: OnSteps) -> None:
         """Trains the model in place. Raises a TrainingError if the loss is no longer finite."""
         import keras

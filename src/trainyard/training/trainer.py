@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from trainyard.config import RunConfig
-from trainyard.data import BatchMaker, Dataset, build_batch_maker
+from trainyard.data import BatchMaker, Dataset, build_batch_maker, find_streaming_reason
 from trainyard.errors import TrainingError, summarize_error
 from trainyard.system import Progress, clear_xla_cache, describe_numerics, explain_out_of_memory, write_digests
 from trainyard.training.best_model import BestModel, build_best_model_saver
@@ -99,8 +100,11 @@ def train(
     all_callbacks = [epoch_logger, *(callback for callback in (stopping, plateau) if callback), *callbacks]
 
     start_time = time.perf_counter()
+    streaming_reason = find_streaming_reason(dataset, config.dataset.memory)
+    if streaming_reason:
+        progress.detail(f"images are read from the disk during the training: {streaming_reason}")
     with explain_out_of_memory(lambda: "preparing the training"):
-        choice = choose_engine(model, dataset, batches, config, callbacks)
+        choice = choose_engine(model, dataset, batches, config, callbacks, stream=bool(streaming_reason))
     progress.detail(f"engine {choice.engine.name}: {choice.reason}")
     progress.detail(f"XLA {choice.xla}")
     if choice.engine.compile_seconds:
@@ -146,22 +150,27 @@ def choose_engine(
     batches: BatchMaker,
     config: RunConfig,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    *,
+    stream: bool = False,
 ) -> EngineChoice:
     """Chooses and builds the engine. Only the `fit` engine can call a callback of the user for each batch.
+
+    With `stream`, the engine reads the images from the disk while it trains.
 
     Raises a TrainingError if the config requires an engine or XLA, and it can't train this model.
     """
     setting = config.training.engine
+    fit = FitEngine(model, dataset, batches, stream=stream)
     batch_callbacks = find_batch_callbacks(callbacks)
     if batch_callbacks:
         model.steps_per_execution = 1  # Keras calls batch hooks once per execution
     if setting == "fit":
-        return _build_fit_engine(model, dataset, batches, config.training.xla, "set by training.engine")
+        return _build_fit_engine(fit, config.training.xla, "set by training.engine")
     if batch_callbacks:
         reason = f"{', '.join(batch_callbacks)} must be called for each batch"
     else:
         try:
-            return _build_compiled_engine(model, dataset, batches, config)
+            return _build_compiled_engine(model, dataset, batches, config, stream=stream)
         except (TrainingError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001 - a layer can raise anything while it is traced; fit may still work
@@ -170,11 +179,11 @@ def choose_engine(
         raise TrainingError(
             f"training.engine: expected a training that can be compiled, but {reason}. Set training.engine=auto"
         )
-    return _build_fit_engine(model, dataset, batches, config.training.xla, f"not compiled, because {reason}")
+    return _build_fit_engine(fit, config.training.xla, f"not compiled, because {reason}")
 
 
 def _build_compiled_engine(
-    model: keras.Model, dataset: Dataset, batches: BatchMaker, config: RunConfig
+    model: keras.Model, dataset: Dataset, batches: BatchMaker, config: RunConfig, *, stream: bool
 ) -> EngineChoice:
     """Builds the compiled engine. If XLA was chosen but fails, builds it without, unless the config requires XLA."""
     import tensorflow as tf
@@ -184,34 +193,35 @@ def _build_compiled_engine(
     xla = choose_xla(
         model, training.xla, training.determinism, dataset.spec.image_shape, config.augmentation.changes_images
     )
+    build = functools.partial(CompiledEngine, model, dataset, batches, training.batch_size, stream=stream)
     if xla.on:
         try:
-            return EngineChoice(_compile_with_xla(model, dataset, batches, training.batch_size), reason, xla)
+            return EngineChoice(_compile_with_xla(build), reason, xla)
         except tf.errors.OpError as error:
             problem = f"XLA can't compile the model: {summarize_error(error)}"
             if training.xla == "on":
                 raise TrainingError(f"training.xla: {problem}. Set training.xla=auto") from error
             xla = XlaChoice(on=False, reason=problem)
-    return EngineChoice(CompiledEngine(model, dataset, batches, training.batch_size, xla=False), reason, xla)
+    return EngineChoice(build(xla=False), reason, xla)
 
 
-def _compile_with_xla(model: keras.Model, dataset: Dataset, batches: BatchMaker, batch_size: int) -> CompiledEngine:
+def _compile_with_xla(build: Callable[..., CompiledEngine]) -> CompiledEngine:
     """Builds the compiled engine with XLA. If a cached program can't be read, clears the XLA cache and compiles it."""
     import tensorflow as tf
 
     start_time = time.time()
     try:
-        engine = CompiledEngine(model, dataset, batches, batch_size, xla=True)
+        engine = build(xla=True)
     except tf.errors.OpError as error:
         if _MODEL_NOT_SUPPORTED.search(str(error)) or not clear_xla_cache():
             raise
-        engine = CompiledEngine(model, dataset, batches, batch_size, xla=True)
+        engine = build(xla=True)
     write_digests(start_time)
     return engine
 
 
-def _build_fit_engine(model: keras.Model, dataset: Dataset, batches: BatchMaker, xla: str, reason: str) -> EngineChoice:
-    """Builds the fit engine. It uses XLA only if the config requires it."""
-    model.jit_compile = xla == "on"
+def _build_fit_engine(engine: FitEngine, xla: str, reason: str) -> EngineChoice:
+    """Returns the choice of the fit engine. It uses XLA only if the config requires it."""
+    engine.set_xla(on=xla == "on")
     xla_reason = "set by training.xla" if xla != "auto" else "the default of the fit engine"
-    return EngineChoice(FitEngine(model, dataset, batches), reason, XlaChoice(xla == "on", xla_reason))
+    return EngineChoice(engine, reason, XlaChoice(xla == "on", xla_reason))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainyard.config import register_dataset, setting
+from trainyard.data.array_cache import SIZE_VARIABLE, fits_cache
 from trainyard.data.checks import check_labels
 from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.data.datasets.user_arrays import UserData
@@ -48,8 +49,8 @@ class ImageFolder(UserData):
         listing = self._list_files()
         if self.on_bad_file == "error" and not is_decoded(listing, self._format):
             listing.check_contents()
-        size = sum(min(len(split), self.limit or len(split)) for split in listing.splits.values())
-        self._check_memory(size)
+        count = sum(min(len(split), self.limit or len(split)) for split in listing.splits.values())
+        self._check_memory(listing, count)
 
     def load(self, progress: bool) -> Dataset:
         """Loads all images; see `DatasetConfig.load`. The classes are the subfolders, in natural order."""
@@ -80,18 +81,22 @@ class ImageFolder(UserData):
             )
         return listing
 
-    def _check_memory(self, images: int) -> None:
-        """Raises a DatasetError if this number of images does not fit into the available memory."""
+    def _check_memory(self, listing: ImageListing, images: int) -> None:
+        """Raises a DatasetError if this number of images fits neither into the available memory nor into the cache."""
         shape = self._format.shape
+        size = images * math.prod(shape)
+        if self.memory != "memory" and (is_decoded(listing, self._format) or fits_cache(size)):
+            return  # they are read from the cache
         check_memory(
-            images * math.prod(shape),
+            size,
             f"{self._root}: {images:,} images of {' x '.join(map(str, shape))}",
-            "Set a smaller dataset.height and dataset.width, or dataset.limit",
+            "Set a smaller dataset.height and dataset.width, or dataset.limit; or dataset.memory=auto, which needs "
+            f"this space in the cache of decoded images ({SIZE_VARIABLE}) and on its disk",
         )
 
     def _load_images(self, listing: ImageListing, part: ImageListing | None, progress: bool) -> Dataset:
         """Loads the images of a listing, or only a part of them."""
-        self._check_memory(len(part or listing))
+        self._check_memory(part or listing, len(part or listing))
         skip = self.on_bad_file == "skip"
         loaded = load_listing(listing, self._format, skip_bad_files=skip, part=part, progress=progress)
         splits = {
