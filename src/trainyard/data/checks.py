@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.data.image_arrays import convert_images
+from trainyard.data.image_rows import ImageRows
 from trainyard.errors import DatasetError
 
 MAX_CLASSES = 2**16
@@ -38,9 +39,11 @@ def _check_split(split: Split, spec: DataSpec, source: str, notices: list[str]) 
 
     Raises a DatasetError if the arrays do not match the spec.
     """
-    images, new_notices = convert_images(split.images, f"{source}: images", spec.pixel_max)
-    notices += new_notices
-    images = images.reshape(split.images.shape)
+    images = split.images
+    if not isinstance(images, ImageRows):  # whose source was checked
+        images, new_notices = convert_images(images, f"{source}: images", spec.pixel_max)
+        notices += new_notices
+        images = images.reshape(split.images.shape)
     labels = check_labels(split.labels, f"{source}: labels")
     if images.shape != (len(labels), *spec.image_shape):
         raise DatasetError(

@@ -70,7 +70,7 @@ def convert_images(
         warning = f"pixels are not multiples of 1/{pixel_max}; they were rounded to the nearest multiple"
         return pixels, notices if is_exact else [*notices, warning]
     if images.dtype == np.uint8 and pixel_max == np.iinfo(np.uint8).max:  # memory-mapped images are not read
-        return images, notices
+        return np.ascontiguousarray(images), notices
     low, high = int(images.min()), int(images.max())
     if low < 0 or high > pixel_max:
         raise _build_range_error(images, source, pixel_max, f"values from {low} to {high}")
