@@ -59,6 +59,7 @@ def test_chunks_have_all_images_in_order(images, monkeypatch):
         chunks = list(iterate_chunks(source))
         assert [len(chunk) for chunk in chunks] == [3] * 16 + [2]
         assert np.array_equal(np.concatenate(chunks), array)
+        assert np.array_equal(np.concatenate(list(iterate_chunks(source, every=4))), array[::4])
 
 
 def test_digests_splits_and_standardisation_of_mapped_images_equal_those_in_memory(tmp_path, monkeypatch):

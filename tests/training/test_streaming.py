@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
+import sys
 
 import numpy as np
 import pytest
+from processes import run_program
 
 from trainyard.config.compose import compose_config
 from trainyard.data import load_dataset
@@ -76,3 +80,52 @@ def test_fewer_images_than_a_batch_are_streamed(keras):
     dataset = load_dataset(config.dataset, 0)
     weights = [_train(keras, config, dataset, "compiled", stream=stream)[0] for stream in (False, True)]
     assert all(np.array_equal(*pair) for pair in zip(*weights, strict=True))
+
+
+LIMITED = """
+import json, resource, sys
+from pathlib import Path
+from trainyard import compose_config, run_experiment
+
+def train(limit, memory):
+    config = compose_config([
+        "dataset=image_folder", "dataset.path=photos", "dataset.height=256", "dataset.width=256", "tracking=off",
+        f"dataset.limit={limit}", f"dataset.memory={memory}", "dataset.validation_fraction=0.1", "model=cnn",
+        "model.filters=[2]", "model.dense_units=[4]", "training.epochs=1", "training.batch_size=16", "training.threads=1",
+    ])
+    return run_experiment(config).evaluation.loss
+
+def read_data_bytes():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmData:"))) * 1024
+
+train(64, "stream")
+limit = read_data_bytes() + int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+print(json.dumps(train(100_000, sys.argv[2])))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of the memory is one of Linux")
+def test_images_of_four_times_the_allowed_memory_are_streamed(tmp_path):
+    """2,200 images of 196,608 bytes are 433 MB; 108 MB are allowed in addition to what a small training has used."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 1000), ("test", 100)):
+        for label in ("dark", "light"):
+            folder = tmp_path / "photos" / part / label
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 128, (4, 4, 3), np.uint8) + np.uint8(127 * (label == "light"))
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    allowed = 2200 * 256 * 256 * 3 // 4
+    environment = {"TRAINYARD_CACHE_DIR": str(tmp_path / "cache")}
+    run = functools.partial(run_program, LIMITED, str(allowed), environment=environment, folder=tmp_path)
+    in_memory = run("memory")
+    assert in_memory.returncode != 0
+    assert "memory" in in_memory.stderr.lower()
+    streamed = run("stream")
+    assert streamed.returncode == 0, streamed.stderr
+    assert np.isfinite(json.loads(streamed.stdout.splitlines()[-1]))

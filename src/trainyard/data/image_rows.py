@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-_CHUNK_BYTES = 2**26
+_CHUNK_BYTES = 2**24
 
 
 class ImageRows:
@@ -48,6 +48,8 @@ def read_rows(images: NDArray[np.uint8], rows: NDArray[np.integer[Any]]) -> NDAr
     """Reads images in any order, but from the disk in ascending order, which is faster: uint8 (len(rows), *shape)."""
     if isinstance(images, ImageRows):
         return images[rows]
+    if (rows[:-1] <= rows[1:]).all():
+        return images[rows]
     order = np.argsort(rows, kind="stable")
     result = np.empty((len(rows), *images.shape[1:]), images.dtype)
     result[order] = images[rows[order]]
@@ -70,8 +72,8 @@ def is_mapped(images: NDArray[np.uint8]) -> bool:
     return isinstance(base, (np.memmap, ImageRows))
 
 
-def iterate_chunks(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """Yields all images in order, some at a time, so that mapped images need little memory."""
-    step = max(1, _CHUNK_BYTES // max(1, images[:1].nbytes))
+def iterate_chunks(images: NDArray[np.uint8], every: int = 1) -> Iterator[NDArray[np.uint8]]:
+    """Yields all images in order, or one of `every` images, some at a time, so that mapped images need little memory."""
+    step = every * max(1, _CHUNK_BYTES // max(1, images[:1].nbytes))
     for start in range(0, len(images), step):
-        yield images[start : start + step]
+        yield images[start : start + step : every]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.data.dataset import Dataset, DataSpec
+from trainyard.data.image_rows import iterate_chunks
 from trainyard.errors import ModelError
 
 PREPROCESSING_FILE = "preprocessing.json"
@@ -65,8 +66,8 @@ def write_preprocessing(folder: Path, dataset: Dataset) -> None:
     To scale an image, divide it by pixel_max. If the file has a mean and a std, then subtract mean and divide by std,
     channel by channel. The file also contains quantiles of the lightness of the background of the training images.
     """
-    images = dataset.train.images[:: -(-len(dataset.train) // _MAX_MEASURED)]
-    lightness = measure_background_lightness(images, dataset.spec.pixel_max)
+    chunks = iterate_chunks(dataset.train.images, every=-(-len(dataset.train) // _MAX_MEASURED))
+    lightness = np.concatenate([measure_background_lightness(images, dataset.spec.pixel_max) for images in chunks])
     low, median, high = np.quantile(lightness, (0.05, 0.5, 0.95)).round(4).tolist()
     content = dataclasses.asdict(dataset.spec) | {"background": {"low": low, "median": median, "high": high}}
     (folder / PREPROCESSING_FILE).write_text(json.dumps(content, indent=1) + "\n")
