@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainyard.data.image_files import DecodedImage, decode_image, ignore_pillow_warnings, load_image
+from trainyard.data import image_files
+from trainyard.data.image_files import DecodedImage, convert_image, decode_image, ignore_pillow_warnings, load_image
 from trainyard.errors import DatasetError
 
 FILE = Path("image")
@@ -178,15 +180,30 @@ def test_reduced_decoding_never_goes_below_the_size_that_is_requested(size, monk
     smooth = np.stack([np.sin(x / 40), np.cos(y / 30), np.sin((x + y) / 50)], -1) * 100 + 128
     Image.fromarray(smooth.astype(np.uint8)).save(FILE, format="JPEG", quality=95)
     decoded = []
-    resize = Image.Image.resize
-    monkeypatch.setattr(Image.Image, "resize", lambda self, *args: (decoded.append(self.size), resize(self, *args))[1])
+    resize = image_files._resize
+    monkeypatch.setattr(image_files, "_resize", lambda image, *to: (decoded.append(image.size), resize(image, *to))[1])
     loaded = load_image(FILE, colour=True, size=size)
     for width, height in decoded:
         assert (width, height) == (640, 480) or (width >= size[1] and height >= size[0])
     assert ((640, 480) in decoded) == (2 * max(size) > 480 and size != (480, 640))
     with Image.open(FILE) as image:
-        expected = np.asarray(resize(image, size[::-1], Image.Resampling.BILINEAR)).astype(int)
+        expected = np.asarray(image.resize(size[::-1], Image.Resampling.BILINEAR)).astype(int)
     assert np.abs(loaded - expected).max() <= 6
+
+
+SIZES = [((375, 500), (224, 224)), ((20, 30), (32, 32)), ((300, 2), (7, 9)), ((1, 1), (5, 4)), ((64, 48), (1, 1))]
+
+
+@pytest.mark.parametrize("colour", [True, False])
+@pytest.mark.parametrize(("before", "after"), SIZES)
+def test_images_are_resized_with_antialiasing_as_by_pillow(before, after, colour, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (*before, 3) if colour else before, dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(pixels).resize(after[::-1], Image.Resampling.BILINEAR)).astype(int)
+    resized = convert_image(pixels, colour=colour, size=after)
+    assert resized.shape == expected.shape
+    assert np.abs(resized - expected).max() <= 1
+    monkeypatch.setitem(sys.modules, "cykooz_resizer", None)  # a machine without wheels
+    assert np.array_equal(convert_image(pixels, colour=colour, size=after), expected)
 
 
 @pytest.mark.parametrize(

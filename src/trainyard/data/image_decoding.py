@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.data.array_cache import ArrayWriter, CachedArrays, find_cached, load_or_create
-from trainyard.data.image_files import DecodedImage, decode_image, ignore_pillow_warnings
+from trainyard.data.image_files import DecodedImage, decode_image, describe_decoder, ignore_pillow_warnings
 from trainyard.data.image_listing import ImageListing, find_missing_images, raise_problems
 from trainyard.data.image_rows import select_rows
 from trainyard.errors import DatasetError
 from trainyard.system import count_available_cores
 
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 """Part of each key. It must be increased when `decode_image` returns other pixels for the same file."""
 _WAITING_PER_THREAD = 8
 """The maximum number of decoded images per thread that wait to be written, which limits the memory."""
@@ -72,11 +72,9 @@ class LoadedImages:
 
 def compute_key(listing: ImageListing, image_format: ImageFormat) -> str:
     """Returns the key of a listing in the cache: a digest of the files' names, sizes and times, and of the format."""
-    import PIL
-
     about = {
         "version": _FORMAT_VERSION,
-        "pillow": PIL.__version__,
+        "libraries": describe_decoder(),
         "shape": image_format.shape,
         "splits": {name: split.files for name, split in listing.splits.items()},
     }
@@ -148,7 +146,7 @@ def _decode(
     threads = count_available_cores()
     with (
         ignore_pillow_warnings() as exif_warnings,
-        ThreadPoolExecutor(max_workers=threads) as pool,  # Pillow decodes and resizes outside the GIL
+        ThreadPoolExecutor(max_workers=threads) as pool,  # images are decoded and resized outside the GIL
         tqdm(total=len(listing), desc="decoding images", unit="image", disable=not progress, leave=False) as bar,
     ):
         for name, split in listing.splits.items():

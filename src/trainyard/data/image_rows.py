@@ -73,7 +73,7 @@ def is_mapped(images: NDArray[np.uint8]) -> bool:
 
 
 def iterate_chunks(images: NDArray[np.uint8], every: int = 1) -> Iterator[NDArray[np.uint8]]:
-    """Yields all images in order, or one of `every` images, some at a time, so that mapped images need little memory."""
+    """Yields all images in order, or one of `every` images, in chunks, so that mapped images need little memory."""
     step = every * max(1, _CHUNK_BYTES // max(1, images[:1].nbytes))
     for start in range(0, len(images), step):
         yield images[start : start + step : every]
