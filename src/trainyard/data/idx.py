@@ -109,9 +109,14 @@ def check_idx_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """
     content = _read_content(path, _MAX_HEADER)
     shape, dtype = _parse_header(content, path)
-    if _read_content(path, len(_GZIP_MAGIC), unpack=False) != _GZIP_MAGIC:
+    if not is_gzipped(path):
         _check_length(path.stat().st_size - _MAGIC_LENGTH - 4 * len(shape), shape, dtype, path)
     return shape, dtype
+
+
+def is_gzipped(path: Path) -> bool:
+    """Returns whether a file is gzipped, according to its content. Raises a DatasetError if it can't be read."""
+    return _read_content(path, len(_GZIP_MAGIC), unpack=False) == _GZIP_MAGIC
 
 
 def _check_length(actual: int, shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> None:
@@ -139,15 +144,15 @@ def _read_content(path: Path, max_bytes: int = -1, *, unpack: bool = True) -> by
 
     A gzipped file is recognized by its content, because browsers unpack files or remove the suffix.
     """
-    is_gzipped = path.suffix == ".gz"
+    gzipped = path.suffix == ".gz"
     try:
         with path.open("rb") as file:
-            is_gzipped = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-        with gzip.open(path) if is_gzipped and unpack else path.open("rb") as file:
+            gzipped = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+        with gzip.open(path) if gzipped and unpack else path.open("rb") as file:
             return bytes(file.read(max_bytes))
     except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(
-            f"{path}: expected {'a gzipped idx file' if is_gzipped else 'an idx file'}; it can't be read: "
+            f"{path}: expected {'a gzipped idx file' if gzipped else 'an idx file'}; it can't be read: "
             f"{error or 'it is truncated'}"
         ) from error
 

@@ -98,9 +98,9 @@ def _open_npz(path: Path) -> Iterator[zipfile.ZipFile]:
 def _describe_file(path: Path) -> str:
     """Returns what to do about a folder or a file with another format; an empty string if the format is unknown."""
     advice = "Trainyard trains on images only; save them with numpy.savez_compressed(path, x_train=..., y_train=...)"
-    if path.is_dir():
-        return "it is a folder. Use dataset=image_folder for image files, or dataset=idx for idx files"
     try:
+        if path.is_dir():
+            return "it is a folder. Use dataset=image_folder for image files, or dataset=idx for idx files"
         with path.open("rb") as file:
             start = file.read(512)
     except OSError:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from trainyard.config import DatasetConfig, register_dataset, setting
 from trainyard.data.array_dataset import build_dataset
 from trainyard.data.array_names import CLASS_NAMES, ROLES, assign_roles, find_keys_problem
-from trainyard.data.cached_npz import load_cached_npz
+from trainyard.data.cached_files import load_cached_idx, load_cached_npz
 from trainyard.data.dataset import Dataset, Split
-from trainyard.data.idx import check_idx_header, load_idx
+from trainyard.data.idx import check_idx_header
 from trainyard.data.label_arrays import decode_texts
 from trainyard.data.memory import check_memory
 from trainyard.data.npz import check_npz_headers, list_npz_arrays
@@ -48,9 +48,13 @@ class UserData(DatasetConfig):
             yield "path", "expected the path of the data, got null. Set dataset.path"
 
     def find_path(self) -> Path:
-        """Returns the path of the data, with ``~`` expanded; raises a DatasetError if it does not exist."""
+        """Returns the path of the data, with ``~`` expanded; raises a DatasetError if it is missing or unreadable."""
         path = Path(self.path or "").expanduser()
-        if not path.exists():
+        try:
+            exists = path.exists()
+        except OSError as error:
+            raise DatasetError(f"dataset.path: {path} can't be read: {error.strerror}") from error
+        if not exists:
             raise DatasetError(f"dataset.path: expected an existing file or folder, got {path}, which does not exist")
         return path
 
@@ -185,7 +189,7 @@ class Idx(UserArrays):
         """Loads the files; see `DatasetConfig.load`."""
         folder, titles = self.find_path(), self.find_arrays()
         self.check_memory(titles)
-        arrays = {role: load_idx(folder / name) for role, name in titles.items()}
+        arrays = {role: load_cached_idx(folder / name) for role, name in titles.items()}
         for role, array in arrays.items():
             is_qmnist = array.dtype == ">i4" and array.shape[1:] == (_QMNIST_COLUMNS,) and array.max() > 1
             if role.startswith("y_") and is_qmnist:
@@ -197,11 +201,15 @@ class Idx(UserArrays):
         folder = self.find_path()
         if not folder.is_dir():
             raise DatasetError(f"dataset.path: expected a folder with idx files, got the file {folder}")
-        files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
+        try:
+            found = sorted(folder.iterdir())
+            files = {path.name: path for path in found if path.is_file()}
+        except OSError as error:
+            raise DatasetError(f"{folder}: the folder can't be read: {error.strerror}") from error
         if self.keys is None:
-            files = _find_idx_files(files)
+            files = find_idx_files(files)
         if not files:
-            entries = ", ".join(sorted(path.name for path in folder.iterdir())[:_MAX_LISTED]) or "an empty folder"
+            entries = ", ".join([path.name for path in found][:_MAX_LISTED]) or "an empty folder"
             raise DatasetError(
                 f"{folder}: expected idx files with the names of MNIST's files, such as train-images-idx3-ubyte, got "
                 f"{entries}. Set dataset.path to the folder that contains them, or dataset.keys to their names"
@@ -214,7 +222,7 @@ class Idx(UserArrays):
         return {role: check_idx_header(self.find_path() / name) for role, name in titles.items()}
 
 
-def _find_idx_files(files: Mapping[str, Path]) -> dict[str, Path]:
+def find_idx_files(files: Mapping[str, Path]) -> dict[str, Path]:
     """Returns the files whose names contain the name of a part of MNIST, by this name, such as ``train-images``.
 
     An unpacked file has priority over the gzipped one. Raises a DatasetError if there are several files of a part.
