@@ -97,7 +97,7 @@ def _add_runs(settings: BenchmarkSettings, uri: str, record: LoggedOperations, n
         created = store.client.create_run(
             experiment, record.started, operations.truncate_tags(tags), f"{width} lr{learning_rate}"
         )
-        run = OpenRun(store, experiment, created.info.run_id)
+        run = OpenRun(store, experiment, created.info.run_id, created.info.run_name)
         operations.log_params(run, params)
         generator = random.Random(number)  # noqa: S311 - not used for security
         history = [

@@ -69,7 +69,12 @@ def test_several_values_name_the_function_for_sweeps():
 
 def test_a_run_has_what_it_logged(runs):
     run = load_run(runs[0].run_id)
-    assert (run.name, run.experiment, run.status, run.seed) == ("8 relu", "widths", "FINISHED", 0)
+    assert (run.name, run.experiment, run.status, run.seed) == (
+        "8 epochs2 xla-off val0.2 limit200 seed0",
+        "widths",
+        "FINISHED",
+        0,
+    )
     assert run.config.model.hidden_units == [8] == run.params["model.hidden_units"]
     assert [sorted(epoch) for epoch in run.history] == [sorted(run.history[0])] * 2
     assert run.history[-1]["accuracy/val"] == pytest.approx(run.metrics["accuracy/val"])
@@ -77,7 +82,9 @@ def test_a_run_has_what_it_logged(runs):
     assert correct == pytest.approx(run.metrics["accuracy/test"])
     assert run.model.count_params() == run.get("model.parameters")
     assert run.get("nothing", 5) == 5
-    assert repr(run).startswith(f"<Run {run.run_id[:8]} '8 relu' FINISHED, accuracy/val 0.")
+    assert repr(run).startswith(
+        f"<Run {run.run_id[:8]} '8 epochs2 xla-off val0.2 limit200 seed0' FINISHED, accuracy/val 0."
+    )
     from_folder = load_run(run.folder)
     assert (from_folder.run_id, from_folder.history, dict(from_folder.metrics)) == (
         run.run_id, run.history, dict(run.metrics),

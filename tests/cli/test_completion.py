@@ -120,7 +120,7 @@ def test_commands_options_and_option_values_are_completed(complete):
     assert complete("trainyard config schema --format=j") == ["--format=json"]
     assert complete("trainyard config schema --for opt") == ["optimizer"]
     assert complete("trainyard data fetch mnist k") == ["kmnist"]
-    assert complete("trainyard data fetch mnist m") == []
+    assert complete("trainyard data fetch mnist mn") == []
 
 
 def test_groups_and_choices_are_completed_including_those_of_the_user(complete):

@@ -78,3 +78,17 @@ def test_a_truncated_file_is_rejected():
     with pytest.raises(DatasetError, match="expected an npz file"):
         _load()
     assert list_entries() == []
+
+
+@pytest.mark.parametrize("convert", [lambda images: images, lambda images: images / 255, lambda images: images > 127])
+def test_settings_that_change_images_and_splits_do_not_depend_on_the_cache(convert):
+    """Test images that are held out of images from the cache are not in memory, in contrast to other images."""
+    images = convert(np.random.default_rng(0).integers(0, 256, (30, 5, 4, 3), dtype=np.uint8))
+    labels = np.array(["crow", "gull", "kite"])[np.arange(30) % 3]
+    fields = {"test_fraction": 0.2, "validation_fraction": 0.25, "transpose": True, "limit": 9}
+    datasets = []
+    for save in (np.savez, np.savez_compressed, np.savez_compressed):
+        save(FILE, x=images, y=labels)
+        datasets.append(load_dataset(Npz(path=str(FILE), **fields), 0))
+    assert len({dataset.digest for dataset in datasets}) == 1
+    assert datasets[0].spec.image_shape == (4, 5, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -220,6 +221,8 @@ def test_all_problems_are_reported_together_and_only_the_first_are_listed():
         f"birds/test/gull/{number:02}.csv" for number in range(10)
     ]
     assert "and 5 more" in lines[-1]
+    copy = pickle.loads(pickle.dumps(caught.value))  # as a trial's process passes it on
+    assert (str(copy), copy.problems) == (str(caught.value), caught.value.problems)
 
 
 def test_contents_are_checked_without_decoding_and_all_files_that_are_no_images_are_reported():

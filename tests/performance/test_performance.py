@@ -294,7 +294,7 @@ def test_goals_are_computed_from_the_raw_measurements():
     goals = [goal for section in sections.build_sections(made_up_parts()) for goal in section.goals]
     assert [(round(goal.measured.median, 3), goal.verdict) for goal in goals] == [
         (6.0, "met"), (1.2, "met"), (0.169, "met"), (0.45, "missed"), (0.325, "met"), (4.0, "missed"), (3.0, "missed"),
-        (8.333, "met"), (1.667, "missed"), (9.0, "met"),
+        (8.333, "met"), (1.667, "missed"), (9.0, "met"), (1.4, "met"), (0.036, "met"), (0.6, "missed"), (0.083, "missed"),
     ]  # fmt: skip
 
 

@@ -110,7 +110,7 @@ def test_a_finished_run_returns_its_result(finished):
     result = finished.result
     run = finished.client.get_run(result.run_id)
     assert (run.info.status, run.info.run_name) == ("FINISHED", result.name)
-    assert result.name == "limit300 16 dropout0.1 epochs2 xla-off seed0"
+    assert result.name == "16 dropout0.1 epochs2 xla-off limit300 seed0"
     assert run.data.metrics["accuracy/test"] == result.evaluation.accuracy
     assert run.data.tags["owner"] == "ada"
     assert run.data.tags["mlflow.note.content"].endswith("hello")

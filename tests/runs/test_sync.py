@@ -24,7 +24,7 @@ from trainyard.tracking import RunRequest, TrackingStore, names, operations
 from trainyard.tracking.connection import connect
 from trainyard.tracking.operation_log import OPERATION_LOG_FILE, OperationLog, load_operations, record_stored
 
-MODEL = "16 relu sgd limit300 epochs2 +2 seed0"
+MODEL = "16 relu sgd epochs2 batch300 +2 seed0"
 """The name of the logged model: the architecture, then the other settings in the name of the run."""
 
 

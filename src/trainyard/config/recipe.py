@@ -45,7 +45,8 @@ def find_recipe_changes(config: RunConfig, overrides: Sequence[str] = ()) -> dic
     components = {group: getattr(config, group) for group in chosen}
     defaults = {group: value if group == "model" else type(value)() for group, value in components.items()}
     before = select_hashed_values(dataclasses.replace(recipe, **defaults))
-    return chosen | {path: value for path, _, value in compare_trees(before, select_hashed_values(config))}
+    changes = chosen | {path: value for path, _, value in compare_trees(before, select_hashed_values(config))}
+    return {path: changes[path] for path in sorted(changes, key=_rank_section)}
 
 
 def build_run_name(config: RunConfig, overrides: Sequence[str] = ()) -> str:
@@ -68,6 +69,12 @@ def _select_overridden(config: RunConfig, overrides: Sequence[str]) -> dict[str,
     values |= {group: _describe_component(config, group) for group in _GROUPS}
     chosen = {key: values[key] for key in map(get_override_key, overrides) if key in values}
     return {key: value for key, value in chosen.items() if "model" not in chosen or not key.startswith("model.")}
+
+
+def _rank_section(path: str) -> int:
+    """Returns a number that sorts settings by section: the model first, the data set last."""
+    sections = [*HASHED_SECTIONS[1:], HASHED_SECTIONS[0]]
+    return sections.index(path.partition(".")[0])
 
 
 def _describe_component(config: RunConfig, group: str) -> str:

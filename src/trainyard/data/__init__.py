@@ -11,7 +11,7 @@ from trainyard.data.array_cache import (
     read_size_limit,
 )
 from trainyard.data.augmentation import NoAugmentation
-from trainyard.data.batches import BatchMaker, build_batch_maker
+from trainyard.data.batches import BatchMaker, build_batch_maker, compute_inference_batch_size
 from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.data.datasets.digits import Digits
 from trainyard.data.datasets.image_folder import ImageFolder

@@ -5,6 +5,7 @@ Both training engines run this code inside their TensorFlow programs, so that th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from trainyard.config import AugmentationConfig, RunConfig
+
+_INFERENCE_BYTES = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,14 @@ class BatchMaker:
             return tf.gather(tf.constant(table), index)
         channels = table.shape[1]
         return tf.gather(tf.constant(table.ravel()), index * channels + tf.range(channels))
+
+
+def compute_inference_batch_size(image_shape: tuple[int, ...]) -> int:
+    """Returns the number of images per forward pass without gradients: 1,024, or fewer if images are large.
+
+    As float32, the images of a batch need at most 16 MiB, unless a single image needs more.
+    """
+    return max(1, min(1024, _INFERENCE_BYTES // (4 * math.prod(image_shape))))
 
 
 def build_batch_maker(config: RunConfig, dataset: Dataset, seed: int) -> BatchMaker:

@@ -97,7 +97,7 @@ class ImageFolderError(DatasetError):
         problems: One message per problem. The message of the error contains only the first ones.
     """
 
-    def __init__(self, message: str, problems: Sequence[str]) -> None:
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.problems = tuple(problems)
 

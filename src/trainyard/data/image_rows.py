@@ -49,7 +49,7 @@ def read_rows(images: NDArray[np.uint8], rows: NDArray[np.integer[Any]]) -> NDAr
     if isinstance(images, ImageRows):
         return images[rows]
     if (rows[:-1] <= rows[1:]).all():
-        return images[rows]
+        return np.asarray(images[rows])
     order = np.argsort(rows, kind="stable")
     result = np.empty((len(rows), *images.shape[1:]), images.dtype)
     result[order] = images[rows[order]]
@@ -73,7 +73,7 @@ def is_mapped(images: NDArray[np.uint8]) -> bool:
 
 
 def iterate_chunks(images: NDArray[np.uint8], every: int = 1) -> Iterator[NDArray[np.uint8]]:
-    """Yields all images in order, or one of `every` images, in chunks, so that mapped images need little memory."""
+    """Yields all images, or one of `every` images, in order, some at a time: mapped images then need little memory."""
     step = every * max(1, _CHUNK_BYTES // max(1, images[:1].nbytes))
     for start in range(0, len(images), step):
         yield images[start : start + step : every]

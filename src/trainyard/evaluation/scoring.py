@@ -20,15 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.config import EvaluationConfig, get_registered_metrics
-from trainyard.data import DataSpec, Split
+from trainyard.data import DataSpec, Split, compute_inference_batch_size
 from trainyard.errors import TrainingError, summarize_error
 from trainyard.evaluation.calibration import Calibration, measure_calibration
 
 if TYPE_CHECKING:
     import keras
 
-PREDICT_BATCH = 1024
-"""Images per forward pass. Large enough to be fast; small, because a batch is converted to float32."""
 MAX_LISTED_CLASSES = 100
 """Maximum number of classes whose scores are logged as metrics and printed. Tables and reports list all classes."""
 _MAX_NAMES = 10
@@ -175,9 +173,10 @@ def evaluate(model: keras.Model, split: Split, spec: DataSpec, config: Evaluatio
 
 def predict(model: keras.Model, images: NDArray[np.uint8], spec: DataSpec) -> NDArray[np.float32]:
     """Returns the predicted probabilities, float32 (n, classes), 0..1, of raw pixels, uint8 (n, *image_shape)."""
+    size = compute_inference_batch_size(images.shape[1:])
     parts = [
-        np.asarray(model.predict_on_batch(spec.scale(images[start : start + PREDICT_BATCH])))
-        for start in range(0, len(images), PREDICT_BATCH)
+        np.asarray(model.predict_on_batch(spec.scale(images[start : start + size])))
+        for start in range(0, len(images), size)
     ]
     return np.concatenate(parts)
 

@@ -43,7 +43,7 @@ SPAN_SECONDS = 1.0
 
 _FIRST_SPAN_STEPS = 4
 _SPAN_GROWTH = 8
-_STREAMED_STEPS, _STREAMED_BYTES = 512, 2**25
+_STREAMED_STEPS, _STREAMED_BYTES = 512, 2**23
 """The maximum number of steps, and the approximate size of the images, of a span of streamed data."""
 
 
@@ -86,7 +86,7 @@ class CompiledEngine:
         self._train_last = _TrainProgram(model, last_data, batches, remainder, xla=False) if remainder else None
         self._validate = None
         if dataset.validation is not None:
-            size = compute_validation_batch_size(batch_size)
+            size = compute_validation_batch_size(batch_size, dataset.spec.image_shape)
             validation = _load_data(dataset.validation, size, stream=stream)
             self._validate = _ValidationProgram(model, validation, batches)
         self.compile_seconds = time.perf_counter() - start_time

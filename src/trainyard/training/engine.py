@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from trainyard.data import compute_inference_batch_size
 from trainyard.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -19,9 +20,9 @@ OnSteps = Callable[[int, int, int], None]
 """Called during an epoch with its number, counted from 1, the number of finished steps, and its number of steps."""
 
 
-def compute_validation_batch_size(batch_size: int) -> int:
+def compute_validation_batch_size(batch_size: int, image_shape: tuple[int, ...]) -> int:
     """Returns the batch size for validation. It is larger than for training, because no gradients are stored."""
-    return max(batch_size, 1024)
+    return max(batch_size, compute_inference_batch_size(image_shape))
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,8 @@ class FitEngine:
         import keras
 
         train, validation = self._dataset.train, self._dataset.validation
-        steps, size = plan.count_steps_per_epoch(len(train)), compute_validation_batch_size(plan.batch_size)
+        steps = plan.count_steps_per_epoch(len(train))
+        size = compute_validation_batch_size(plan.batch_size, self._dataset.spec.image_shape)
         epoch = plan.initial_epoch
         times = [time.perf_counter()]
 

@@ -19,6 +19,7 @@ from trainyard.data.array_names import CLASS_NAMES, ROLES, assign_roles, find_ke
 from trainyard.data.cached_files import load_cached_idx, load_cached_npz
 from trainyard.data.dataset import Dataset, Split
 from trainyard.data.idx import check_idx_header
+from trainyard.data.image_rows import iterate_chunks
 from trainyard.data.label_arrays import decode_texts
 from trainyard.data.memory import check_memory
 from trainyard.data.npz import check_npz_headers, list_npz_arrays
@@ -139,9 +140,12 @@ class UserArrays(UserData, ABC):
 
     def _find_dark_pixels(self, images: NDArray[Any]) -> Iterator[str]:
         """Yields a warning if training images that are raw pixel values are all far below `pixel_max`."""
-        largest = float(images.max())
-        is_raw = images.dtype.kind in "iu" or (images.dtype.kind == "f" and largest > 1)
-        if is_raw and largest * _DARK_FACTOR <= self.pixel_max:
+        largest = 0.0
+        for chunk in iterate_chunks(images):
+            largest = max(largest, float(chunk.max()))
+            if largest * _DARK_FACTOR > self.pixel_max:
+                return  # usually after the first chunk, so that mapped images are not read
+        if images.dtype.kind in "iu" or (images.dtype.kind == "f" and largest > 1):
             remedy = f"If that is white, set dataset.pixel_max={int(largest)}" if largest else "All images are black"
             yield (
                 f"the largest pixel of the training images is {int(largest)}, far below dataset.pixel_max="
@@ -251,7 +255,7 @@ def _transpose(dataset: Dataset) -> Dataset:
     """Returns a data set in which the rows and columns of each image are swapped."""
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     transposed = {
-        part: Split(np.ascontiguousarray(split.images.swapaxes(1, 2)), split.labels)
+        part: Split(np.ascontiguousarray(np.asarray(split.images).swapaxes(1, 2)), split.labels)
         for part, split in splits.items()
         if split is not None
     }
