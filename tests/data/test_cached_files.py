@@ -1,14 +1,18 @@
-"""Tests of the cache of large compressed npz files."""
+"""Tests of the cache of large compressed npz files and gzipped idx files."""
 
 from __future__ import annotations
 
+import functools
+import gzip
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from trainyard.data import Npz, cached_npz, load_dataset
+from trainyard.config.registry import find_component
+from trainyard.data import Npz, cached_files, load_dataset
 from trainyard.data.array_cache import list_entries
 from trainyard.errors import DatasetError
 
@@ -18,10 +22,12 @@ FILE = Path("birds.npz")
 @pytest.fixture(autouse=True)
 def loads(monkeypatch):
     """Every file counts as large; returns the files that were decompressed."""
-    monkeypatch.setattr(cached_npz, "MIN_CACHED_BYTES", 1)
+    monkeypatch.setattr(cached_files, "MIN_CACHED_BYTES", 100)
     paths = []
-    load = cached_npz.load_npz
-    monkeypatch.setattr(cached_npz, "load_npz", lambda path, *names: (paths.append(path), load(path, *names))[1])
+    for name in ("load_npz", "load_idx"):
+        load = getattr(cached_files, name)
+        recorded = functools.partial(lambda load, path, *names: (paths.append(path), load(path, *names))[1], load)
+        monkeypatch.setattr(cached_files, name, recorded)
     return paths
 
 
@@ -92,3 +98,49 @@ def test_settings_that_change_images_and_splits_do_not_depend_on_the_cache(conve
         datasets.append(load_dataset(Npz(path=str(FILE), **fields), 0))
     assert len({dataset.digest for dataset in datasets}) == 1
     assert datasets[0].spec.image_shape == (4, 5, 3)
+
+
+IDX = Path("idx")
+
+
+def _write_idx(compress=gzip.compress, seed=0):
+    """Writes idx files with labels of less than 100 bytes, which are not cached."""
+    images = np.random.default_rng(seed).integers(0, 256, (12, 5, 4), dtype=np.uint8)
+    IDX.mkdir(exist_ok=True)
+    for part, pixels in (("train", images), ("t10k", 255 - images)):
+        for name, array in (("images-idx3-ubyte", pixels), ("labels-idx1-ubyte", np.arange(12, dtype=np.uint8) % 3)):
+            header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+            (IDX / f"{part}-{name}").write_bytes(compress(header + array.tobytes()))
+
+
+def _load_idx():
+    return load_dataset(find_component("dataset", "idx")(path=str(IDX)), 0)
+
+
+def test_gzipped_idx_files_are_decompressed_once(loads):
+    _write_idx()
+    first, second = _load_idx(), _load_idx()
+    assert [path.name for path in loads].count("train-images-idx3-ubyte") == 1
+    assert len(list_entries()) == 2
+    assert second.digest == first.digest
+    _write_idx(seed=1)
+    os.utime(IDX / "train-images-idx3-ubyte", ns=(1, 1))
+    os.utime(IDX / "t10k-images-idx3-ubyte", ns=(1, 1))
+    assert _load_idx().digest != first.digest
+    assert len(list_entries()) == 4
+
+
+def test_plain_idx_files_are_read_directly():
+    _write_idx()
+    expected = _load_idx().digest
+    _write_idx(bytes)
+    assert _load_idx().digest == expected
+    assert len(list_entries()) == 2
+
+
+def test_a_damaged_gzipped_idx_file_is_rejected_each_time():
+    _write_idx(lambda content: gzip.compress(content)[:-12])
+    for _ in range(2):
+        with pytest.raises(DatasetError, match="idx file"):
+            _load_idx()
+    assert list_entries() == []

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import struct
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,6 +53,59 @@ def test_the_path_must_be_set_and_exist(name):
     assert problem.startswith("dataset.path: expected the path of the data, got null")
     with pytest.raises(DatasetError, match=r"dataset\.path: expected an existing file or folder, got nowhere"):
         _load(name, "nowhere")
+
+
+@pytest.fixture
+def as_ordinary_user():
+    """Runs the test without the rights of root, who can read everything."""
+    if os.geteuid():
+        yield
+        return
+    try:
+        os.seteuid(65534)
+    except OSError:
+        pytest.skip("the user can't be changed")
+    yield
+    os.seteuid(0)
+
+
+UNREADABLE = {
+    "npz: the file": ("npz", "birds.npz", "birds.npz"),
+    "npz: its folder": ("npz", "birds/birds.npz", "birds"),
+    "npz: a name that is too long": ("npz", "b" * 300, None),
+    "idx: a file": ("idx", "idx", "idx/t10k-images-idx3-ubyte"),
+    "idx: the folder": ("idx", "idx", "idx"),
+    "idx: the parent folder": ("idx", "parent/idx", "parent"),
+    "idx: a name that is too long": ("idx", "b" * 300, None),
+    "image_folder: a class": ("image_folder", "photos", "photos/train/a"),
+    "image_folder: the folder": ("image_folder", "photos", "photos"),
+    "image_folder: the parent folder": ("image_folder", "parent/photos", "parent"),
+    "image_folder: a name that is too long": ("image_folder", "b" * 300, None),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+@pytest.mark.parametrize("mode", [0o000, 0o444])  # a folder with the mode 444 can be listed, but not entered
+def test_unreadable_files_and_folders_are_dataset_errors(case, mode, npz, request):
+    name, path, unreadable = UNREADABLE[case]
+    _load("npz", npz())  # imports everything that is needed, while it can be read
+    Path.cwd().chmod(0o755)
+    photos = [f"photos/{split}/{kind}/1.png" for split in ("train", "test") for kind in "ab"]
+    for file in ("birds/birds.npz", "birds.npz", "parent/idx/a", "parent/photos/a", *photos):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_bytes(b"content")
+    for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        Path("idx").mkdir(exist_ok=True)
+        Path(f"idx/{part}-ubyte").write_bytes(b"content")
+    if unreadable:
+        Path(unreadable).chmod(0 if Path(unreadable).is_file() else mode)
+    request.getfixturevalue("as_ordinary_user")
+    config = find_component("dataset", name)(path=path)
+    for check in (config.check_files, lambda: _load(name, path)):
+        with pytest.raises(DatasetError, match="(?i)can't be read|permission denied") as caught:
+            check()
+        assert (unreadable or path).rpartition("/")[2] in str(caught.value)
+    assert config.has_validation in (True, False)
 
 
 def test_an_npz_file_is_loaded_as_a_data_set(npz):
