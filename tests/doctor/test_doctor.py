@@ -18,14 +18,15 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from processes import run_program
 from typer.testing import CliRunner
 
 from trainyard.cli import app
-from trainyard.data import Mnist
+from trainyard.data import Mnist, array_cache
 from trainyard.doctor import Severity, disk, machine, run_checks
-from trainyard.doctor.caches import check_data, check_leftovers, check_programs
+from trainyard.doctor.caches import check_data, check_decoded, check_leftovers, check_programs
 from trainyard.doctor.disk import check_disk, check_git
 from trainyard.doctor.machine import check_cores, check_environment, check_gpu, check_memory
 from trainyard.doctor.packages import check_plugins, check_versions
@@ -535,6 +536,30 @@ def test_a_changed_program_is_removed_and_one_without_digest_is_kept(own_program
     assert sorted(path.name for path in folder.iterdir()) == ["unfinished.pb", "valid.pb", "valid.sha256"]
 
 
+def _cache_decoded(source):
+    """Stores an array of 1,000 bytes and its header in the cache of decoded data."""
+    create = lambda writer: (writer.add("train", np.zeros(1000, np.uint8)), {})[1]  # noqa: E731
+    array_cache.load_or_create(f"key{source.name}", str(source.absolute()), 1000, create)
+
+
+def test_the_size_of_the_cache_of_decoded_data_and_entries_of_removed_data_are_reported(monkeypatch):
+    finding = _only(check_decoded())
+    assert (finding.severity, "0 decoded data sets, 0.00 of 20 GB" in finding.message) == (Severity.OK, True)
+    for name in ("birds", "fish"):
+        Path(name).mkdir()
+        _cache_decoded(Path(name))
+    assert "2 decoded data sets" in _only(check_decoded()).message
+    Path("fish").rmdir()
+    finding = _only(check_decoded())
+    assert finding.severity is Severity.NOTE
+    assert str(Path("fish").absolute()) in finding.message
+    list(finding.fix())
+    assert [Path(entry.source).name for entry in array_cache.list_entries()] == ["birds"]
+    assert _only(check_decoded()).severity is Severity.OK
+    monkeypatch.setenv("TRAINYARD_CACHE_GB", "many")
+    assert "TRAINYARD_CACHE_GB: expected a number" in _wrong(check_decoded()).message
+
+
 def test_only_unfinished_files_older_than_a_day_are_removed():
     download = Mnist().cache / "tmpab12cd_4"
     download.mkdir(parents=True)
@@ -545,6 +570,7 @@ def test_only_unfinished_files_older_than_a_day_are_removed():
         )),
         *(Path("sweeps/s", f"partial.{name}") for name in ("plan.jsonl", "plan.json", "epochs.json", "leaderboard.json")),
         Path("partial.mlflow.db"), Path("partial.mlflow.db-journal"),
+        array_cache.find_cache_root() / "partial.0123" / "train.npy",
     ]  # fmt: skip
     kept = [
         *(Path(folder, name) for folder in ("outputs/a/b", "sweeps/s/trials/7-2") for name in (
@@ -557,7 +583,7 @@ def test_only_unfinished_files_older_than_a_day_are_removed():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(1000))
     assert _only(check_leftovers()).severity is Severity.OK
-    for path in (download, download / "part", *unfinished, *kept):
+    for path in (download, download / "part", *unfinished, unfinished[-1].parent, *kept):
         os.utime(path, (1e9, 1e9))
     finding = _only(check_leftovers())
     assert (finding.severity, f"{len(unfinished) + 1} unfinished files" in finding.message) == (Severity.NOTE, True)

@@ -1,11 +1,12 @@
-"""``trainyard data check`` and ``trainyard data cache``: checks folders of images, lists and clears decoded images."""
+"""``trainyard data check`` and ``trainyard data cache``: checks data of the user, lists and clears decoded images."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,32 +16,43 @@ from rich.text import Text
 from trainyard.errors import DatasetError
 
 if TYPE_CHECKING:
-    from trainyard.data import FolderReport
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from trainyard.data import ArrayReport, FolderReport
 
 
 def check_data(
-    path: Annotated[Path, typer.Argument(help="Folder of images, as in `dataset.path`.", metavar="PATH")],
+    path: Annotated[
+        Path,
+        typer.Argument(help="Folder of images, npz file or folder of idx files, as in `dataset.path`.", metavar="PATH"),
+    ],
     test_fraction: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, metavar="FRACTION", help="As `dataset.test_fraction`, for a folder without test images."
+            min=0, max=1, metavar="FRACTION", help="As `dataset.test_fraction`, for data without test images."
         ),
     ] = None,
 ) -> int:
-    """Check a folder of images without training: its layout, and that each file can be decoded.
+    """Check your own data without training: a folder of images, an npz file, or a folder of idx files.
 
-    Lists the classes, the numbers of images, their formats and sizes, and all problems. The exit code is 1 if there are
-    problems.
+    Reads everything. Lists the classes, the numbers of images, their sizes, what is unusual, the number of identical
+    images in train and test, and all problems. The exit code is 1 if there are problems.
     """
-    from trainyard.data import check_image_folder
+    from trainyard.data import check_arrays, check_image_folder, find_array_config
 
-    report = check_image_folder(path.expanduser(), test_fraction=test_fraction, progress=sys.stderr.isatty())
+    path = path.expanduser()
+    try:
+        config = find_array_config(path, test_fraction=test_fraction)
+    except DatasetError as error:
+        return _print_problems([str(error)])
+    if config is not None:
+        arrays = check_arrays(config)
+        _print_arrays(arrays)
+        return _print_problems(arrays.problems)
+    report = check_image_folder(path, test_fraction=test_fraction, progress=sys.stderr.isatty())
     _print_contents(report)
-    console = Console(soft_wrap=True, highlight=False)
-    for problem in report.problems:
-        console.print(Text.assemble(("problem ", "bold red"), problem))
-    console.print(Text(_count(len(report.problems), "problem", "problems")))
-    return 1 if report.problems else 0
+    return _print_problems(report.problems)
 
 
 def list_cache() -> None:
@@ -85,22 +97,49 @@ def _count(number: int, singular: str, plural: str) -> str:
     return f"{number:,} {singular if number == 1 else plural}" if number else f"no {plural}"
 
 
+def _print_problems(problems: Sequence[str]) -> int:
+    """Prints all problems and their number; returns the exit code."""
+    console = Console(soft_wrap=True, highlight=False)
+    for problem in problems:
+        console.print(Text.assemble(("problem ", "bold red"), problem))
+    console.print(Text(_count(len(problems), "problem", "problems")))
+    return 1 if problems else 0
+
+
 def _print_contents(report: FolderReport) -> None:
     """Prints the number of images per class and split, the formats and the sizes."""
     if report.listing is None:
         return
-    splits = report.listing.splits
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("class", overflow="fold")
-    for name in splits:
-        table.add_column(name, justify="right")
-    for label, class_name in enumerate(report.listing.class_names):
-        counts = (f"{int((split.labels == label).sum()):,}" for split in splits.values())
-        table.add_row(Text(class_name), *counts)
-    table.add_row(Text("all", style="bold"), *(f"{len(split):,}" for split in splits.values()))
-    Console(highlight=False).print(table)
+    _print_classes(report.listing.class_names, {name: split.labels for name, split in report.listing.splits.items()})
     typer.echo("formats: " + (", ".join(f"{name} {count:,}" for name, count in report.formats) or "none"))
     if report.sizes is not None:
         low, high = report.sizes.min(axis=0), report.sizes.max(axis=0)
         extent = f"{low[0]} x {low[1]}" + (f" to {high[0]} x {high[1]}" if (low != high).any() else "")
         typer.echo(f"width x height: {extent} pixels")
+    typer.echo(f"test files that are identical to a training file: {report.shared_files:,}")
+
+
+def _print_arrays(report: ArrayReport) -> None:
+    """Prints the number of images per class and split, the size, and the notices that a run prints."""
+    if (dataset := report.dataset) is None:
+        return
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    _print_classes(dataset.spec.class_names, {name: split.labels for name, split in splits.items() if split})
+    height, width, *channels = dataset.spec.image_shape
+    colours = _count(channels[0], "channel", "channels") if channels else "grayscale"
+    typer.echo(f"width x height: {width} x {height} pixels, {colours}")
+    typer.echo(f"test images that are identical to a training image: {report.shared_images:,}")
+    for notice in dataset.notices:
+        Console(soft_wrap=True, highlight=False).print(Text.assemble(("notice ", "bold yellow"), notice))
+
+
+def _print_classes(class_names: Sequence[str], labels: Mapping[str, NDArray[np.integer[Any]]]) -> None:
+    """Prints a table with the number of images per class and split, of which `labels` has the class indices."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("class", overflow="fold")
+    for name in labels:
+        table.add_column(name, justify="right")
+    for index, class_name in enumerate(class_names):
+        table.add_row(Text(class_name), *(f"{int((split == index).sum()):,}" for split in labels.values()))
+    table.add_row(Text("all", style="bold"), *(f"{len(split):,}" for split in labels.values()))
+    Console(highlight=False).print(table)

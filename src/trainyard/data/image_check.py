@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,6 +35,8 @@ class FolderReport:
     """The formats of the files, by Pillow's names, and their numbers; the most frequent first."""
     sizes: NDArray[np.int64] | None = None
     """The width and height of each image that could be decoded, (n, 2); None if there is none."""
+    shared_files: int = 0
+    """The number of test files with the same content as a training file."""
 
 
 def check_image_folder(root: Path, *, test_fraction: float | None = None, progress: bool = False) -> FolderReport:
@@ -66,7 +70,27 @@ def check_image_folder(root: Path, *, test_fraction: float | None = None, progre
             else:
                 formats[result[0]] += 1
                 sizes.append(result[1:])
-    return FolderReport(tuple(problems), listing, tuple(formats.most_common()), np.array(sizes) if sizes else None)
+    return FolderReport(
+        tuple(problems),
+        listing,
+        tuple(formats.most_common()),
+        np.array(sizes) if sizes else None,
+        _count_shared_files(listing),
+    )
+
+
+def _count_shared_files(listing: ImageListing) -> int:
+    """Returns the number of test files with the same content as a training file. Reads only files of the same size."""
+    train, test = (listing.splits[name].files for name in ("train", "test"))
+    shared_sizes = {file.size for file in train} & {file.size for file in test}
+    digests: list[list[bytes]] = [[], []]
+    for files, found in zip((train, test), digests, strict=True):
+        for file in files:
+            if file.size in shared_sizes:
+                with contextlib.suppress(OSError), (listing.root / file.name).open("rb") as content:
+                    found.append(hashlib.file_digest(content, "sha256").digest())
+    known = set(digests[0])
+    return sum(digest in known for digest in digests[1])
 
 
 def _try_to_inspect(root: Path, name: str) -> tuple[str, int, int] | str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from trainyard.doctor.caches import check_data, check_leftovers, check_programs
+from trainyard.doctor.caches import check_data, check_decoded, check_leftovers, check_programs
 from trainyard.doctor.disk import check_disk, check_git
 from trainyard.doctor.finding import FIX_COMMAND, Finding, Severity, wrong
 from trainyard.doctor.machine import check_cores, check_environment, check_gpu, check_memory
@@ -20,6 +20,7 @@ CHECKS = (
     check_store,
     check_disk,
     check_data,
+    check_decoded,
     check_programs,
     check_leftovers,
     check_cores,

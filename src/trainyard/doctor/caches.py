@@ -1,4 +1,4 @@
-"""Checks Trainyard's caches: downloaded data sets, compiled programs, and unfinished files of interrupted runs.
+"""Checks Trainyard's caches: downloaded data sets, decoded data, compiled programs, and files of interrupted runs.
 
 Only files in Trainyard's caches and run folders are ever removed, never files of the user or of Keras.
 """
@@ -14,7 +14,14 @@ from functools import partial
 from pathlib import Path
 
 from trainyard.config import get_registered_components
-from trainyard.data import DATA_DIR_VARIABLE, DownloadableDataset
+from trainyard.data import (
+    DATA_DIR_VARIABLE,
+    SIZE_VARIABLE,
+    DownloadableDataset,
+    find_cache_root,
+    list_entries,
+    read_size_limit,
+)
 from trainyard.doctor.finding import FIX_COMMAND, Finding, note, ok, wrong
 from trainyard.errors import DatasetError
 from trainyard.reporting import format_count
@@ -87,12 +94,32 @@ def check_programs() -> Iterator[Finding]:
         yield ok("programs", f"{size}, in {xla_cache.find_cache_root()}")
 
 
+def check_decoded() -> Iterator[Finding]:
+    """Measures the cache of decoded data, and looks for entries whose data no longer exists."""
+    entries = list_entries()
+    try:
+        limit = read_size_limit()
+    except DatasetError as error:
+        yield wrong("decoded", str(error), f"set {SIZE_VARIABLE} to a number, or unset it")
+        return
+    used = f"{sum(entry.size for entry in entries) / 1e9:,.2f} of {limit / 1e9:g} GB"
+    summary = f"{format_count(len(entries), 'decoded data set')}, {used} ({SIZE_VARIABLE}), in {find_cache_root()}"
+    if stale := [entry for entry in entries if not _exists(Path(entry.source))]:
+        size = f"{sum(entry.size for entry in stale) / 1e6:,.1f} MB"
+        message = f"{summary}. The data of {len(stale):,}, {size}, no longer exists, for example {stale[0].source}"
+        folders = [entry.folder for entry in stale]
+        yield note("decoded", message, f"{FIX_COMMAND} removes them", partial(_remove_paths, folders))
+    else:
+        yield ok("decoded", summary)
+
+
 def check_leftovers() -> Iterator[Finding]:
     """Looks for unfinished files of interrupted downloads and runs."""
     caches = {config.cache for config in _list_downloadable_datasets()}
     downloads = [path for cache in caches for path in cache.glob("tmp*") if _DOWNLOAD.fullmatch(path.name)]
+    decoded = find_cache_root().glob(f"{PARTIAL_PREFIX}*")
     unfinished = [path for pattern in _UNFINISHED for path in Path.cwd().glob(pattern)]
-    stale = sorted(path for path in (*downloads, *unfinished) if _is_stale(path))
+    stale = sorted(path for path in (*downloads, *decoded, *unfinished) if _is_stale(path))
     if stale:
         message = (
             f"{format_count(len(stale), 'unfinished file')}, {_format_size(stale)}, "
@@ -116,6 +143,14 @@ def _format_size(paths: Sequence[Path]) -> str:
     """Returns the total size of files and folders in megabytes (10^6 bytes): ``12.3 MB``."""
     files = [file for path in paths for file in (path, *path.rglob("*")) if file.is_file()]
     return f"{sum(file.stat().st_size for file in files) / 1e6:,.1f} MB"
+
+
+def _exists(path: Path) -> bool:
+    """Returns whether a path exists, or may exist because it can't be read."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
 
 
 def _is_stale(path: Path) -> bool:

@@ -32,6 +32,8 @@ _DARK_FACTOR = 8
 """A warning is given if `pixel_max` is at least this number of times the largest pixel of the training images."""
 _MAX_LISTED = 5
 """The number of files that a message lists."""
+IDX_NAME = re.compile(r"(train|t10k|test|val|valid|validation)[-_](images|labels)(?![a-z])")
+"""Pattern of the names of idx files, in lower case: they contain the name of a part of MNIST."""
 _QMNIST_COLUMNS = 8
 """The columns of the labels of QMNIST, int32; the first one is the digit."""
 
@@ -211,7 +213,7 @@ class Idx(UserArrays):
         except OSError as error:
             raise DatasetError(f"{folder}: the folder can't be read: {error.strerror}") from error
         if self.keys is None:
-            files = find_idx_files(files)
+            files = _find_idx_files(files)
         if not files:
             entries = ", ".join([path.name for path in found][:_MAX_LISTED]) or "an empty folder"
             raise DatasetError(
@@ -226,14 +228,14 @@ class Idx(UserArrays):
         return {role: check_idx_header(self.find_path() / name) for role, name in titles.items()}
 
 
-def find_idx_files(files: Mapping[str, Path]) -> dict[str, Path]:
+def _find_idx_files(files: Mapping[str, Path]) -> dict[str, Path]:
     """Returns the files whose names contain the name of a part of MNIST, by this name, such as ``train-images``.
 
     An unpacked file has priority over the gzipped one. Raises a DatasetError if there are several files of a part.
     """
     found: dict[str, Path] = {}
     for name, path in files.items():
-        match = re.search(r"(train|t10k|test|val|valid|validation)[-_](images|labels)(?![a-z])", name.lower())
+        match = IDX_NAME.search(name.lower())
         if match is None or (name.endswith(".gz") and name.removesuffix(".gz") in files):
             continue
         if (other := found.setdefault(match[0].replace("t10k", "test"), path)) is not path:
