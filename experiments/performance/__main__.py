@@ -33,7 +33,7 @@ def main(
         list[str] | None,
         typer.Argument(
             help="The parts to measure: `epoch`, `grid`, `xla`, `memory`, `seeds`, `run`, `sweep`, `search`, "
-            "`compare`, `loading`. Default: all.",
+            "`compare`, `loading`, `streaming`. Default: all.",
             metavar="PART",
         ),
     ] = None,
@@ -62,7 +62,7 @@ def main(
         typer.Option(
             min=1,
             metavar="N",
-            help="Measurements of each command in `run`, `sweep`, `search`, `compare`, and of each load in `loading`.",
+            help="Rounds of `run`, `sweep`, `search`, `compare`, `loading` and `streaming`.",
         ),
     ] = 3,
     quick: Annotated[

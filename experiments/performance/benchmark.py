@@ -23,6 +23,7 @@ from experiments.performance.measure_epochs import (
 from experiments.performance.measure_loading import measure_loading
 from experiments.performance.measure_run import measure_run
 from experiments.performance.measure_search import measure_search
+from experiments.performance.measure_streaming import measure_streaming
 from experiments.performance.measure_sweep import check_tensorboard_installed, measure_sweep
 from experiments.performance.page import render_page
 from experiments.performance.results import PARTS, load_results, write_results
@@ -46,6 +47,7 @@ _MEASURE_FUNCTIONS: dict[str, Callable[[BenchmarkSettings], dict[str, Any]]] = {
     "search": measure_search,
     "compare": measure_compare,
     "loading": measure_loading,
+    "streaming": measure_streaming,
 }
 
 _HEADINGS = {
@@ -59,13 +61,14 @@ _HEADINGS = {
     "search": "search: TPE with pruning and random search",
     "compare": "compare: comparing the runs of a large store, and MLflow's search",
     "loading": "loading: folders of photos, and Keras's data set",
+    "streaming": "streaming: images in memory, and images on the disk",
 }
 
 
-_REPEATED = ("run", "sweep", "search", "compare", "loading")
+_REPEATED = ("run", "sweep", "search", "compare", "loading", "streaming")
 """Parts that measure complete commands in several rounds."""
 
-_WITHOUT_IMAGES = ("compare", "loading")
+_WITHOUT_IMAGES = ("compare", "loading", "streaming")
 """Parts that do not use the images of MNIST."""
 
 

@@ -16,6 +16,7 @@ from experiments.performance.measure_run import EXISTING_STORE, FIRST_RUN, NEW_S
 from experiments.performance.measure_sweep import ONE_BY_ONE, SHELL_LOOP, SWEEP, SWEEP_THREADS, compute_throughputs
 from experiments.performance.search_section import search_section
 from experiments.performance.section import Section, disturbance_reason, not_judged_reason
+from experiments.performance.streaming_section import streaming_section
 from experiments.performance.summary_statistics import (
     Goal,
     Quartiles,
@@ -396,5 +397,5 @@ def _network(part: dict[str, Any]) -> str:
 
 _BUILDERS: dict[str, Callable[[dict[str, Any]], Section]] = {
     "epoch": _epoch, "grid": _grid, "xla": _xla, "memory": _memory, "seeds": _seeds, "run": _run, "sweep": _sweep,
-    "search": search_section, "compare": compare_section, "loading": loading_section,
+    "search": search_section, "compare": compare_section, "loading": loading_section, "streaming": streaming_section,
 }  # fmt: skip

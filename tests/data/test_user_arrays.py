@@ -381,10 +381,11 @@ def test_idx_files_of_every_type_are_loaded(tmp_path, dtype):
     assert np.array_equal(dataset.test.labels, ARRAYS["y_test"])
 
 
-def test_the_first_column_of_the_labels_of_qmnist_is_the_digit(tmp_path):
+@pytest.mark.parametrize("factor", [100, 0])
+def test_the_first_column_of_the_labels_of_qmnist_is_the_digit(tmp_path, factor):
     changes = {}
     for part, count in (("train", 12), ("test", 6)):
-        columns = np.arange(count)[:, None] * 100 + np.arange(8)
+        columns = factor * (np.arange(count)[:, None] + np.arange(8))
         columns[:, 0] = ARRAYS[f"y_{part}"]
         changes[f"y_{part}"] = encode_idx(columns, ">i4")
     names = ["qmnist-train-images-idx3-ubyte", "qmnist-train-labels-idx2-int", "qmnist-test-images-idx3-ubyte",

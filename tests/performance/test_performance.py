@@ -22,6 +22,7 @@ from experiments.performance import (
     measure_loading,
     measure_run,
     measure_search,
+    measure_streaming,
     measure_sweep,
     page,
     results,
@@ -187,7 +188,22 @@ def made_up_parts(**provenance):
         "search": {**shared, "epochs": 10, "rounds": [search_round(0.0), search_round(0.001)]},
         "compare": {**shared, "params": 79, "metric_values": 166, "seeds": 5, "sizes": compare_sizes()},
         "loading": {**shared, "side": 224, "folders": [loading_folder(SMALL, 1.4), loading_folder(LARGE, 0.6)]},
+        "streaming": {
+            **shared,
+            "side": 64,
+            "images": 100,
+            "epochs": 3,
+            "bytes": 1000,
+            "rounds": [streaming_round(1.0), streaming_round(3.0)],
+        },
     }
+
+
+def streaming_round(factor: float) -> dict[str, dict[str, object]]:
+    def trained(seconds, additional):
+        return {"epoch_seconds": [seconds * factor] * 2, "additional_bytes": additional}
+
+    return {"memory": trained(2.0, 1900), "stream": trained(3.0, 300)}
 
 
 def loading_folder(name: str, seconds: float) -> dict[str, object]:
@@ -294,7 +310,7 @@ def test_goals_are_computed_from_the_raw_measurements():
     goals = [goal for section in sections.build_sections(made_up_parts()) for goal in section.goals]
     assert [(round(goal.measured.median, 3), goal.verdict) for goal in goals] == [
         (6.0, "met"), (1.2, "met"), (0.169, "met"), (0.45, "missed"), (0.325, "met"), (4.0, "missed"), (3.0, "missed"),
-        (8.333, "met"), (1.667, "missed"), (9.0, "met"), (1.4, "met"), (0.036, "met"), (0.6, "missed"), (0.083, "missed"),
+        (8.333, "met"), (1.667, "missed"), (9.0, "met"), (1.4, "met"), (0.036, "met"), (0.6, "missed"), (0.083, "missed"), (1.9, "met"), (0.3, "missed"),
     ]  # fmt: skip
 
 
@@ -384,6 +400,22 @@ def test_the_loads_of_photos_are_measured(keras):
             assert set(seconds) == {FIRST_LOAD, KERAS, SECOND_LOAD}
             assert seconds[SECOND_LOAD] > 0
     assert "TRAINYARD_CACHE_DIR" not in os.environ
+
+
+def test_streaming_is_judged_by_its_memory_and_compared_in_time():
+    (section,) = sections.build_sections({"streaming": made_up_parts()["streaming"]})
+    assert [(goal.measured.median, goal.verdict) for goal in section.goals] == [(1.9, "met"), (0.3, "missed")]
+    assert section.notes[0].startswith("An epoch that reads the images from the disk takes 1.50 ")
+
+
+@pytest.mark.slow
+def test_the_training_on_images_of_the_disk_is_measured():
+    part = measure_streaming.measure_streaming(BenchmarkSettings(Path(), 1, 1, quick=True, progress=Progress()))
+    (measured,) = part["rounds"]
+    assert part["bytes"] == 200 * 64 * 64 * 3
+    for mode in ("memory", "stream"):
+        assert len(measured[mode]["epoch_seconds"]) == 2
+        assert measured[mode]["additional_bytes"] >= 0
 
 
 def test_compare_is_judged_with_a_thousand_runs():

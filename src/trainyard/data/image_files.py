@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -37,6 +38,11 @@ _NEARLY_BLACK = 4095
 """The largest value of 12 bits. A 16-bit image with lower values only is nearly black, and probably not scaled."""
 _RAW_16_BITS = ("RGB;16", "RGBA;16", "RGBX;16")
 """Prefixes of Pillow's raw modes with 16 bits per channel that it reduces to 8 bits."""
+
+
+def build_natural_key(name: str) -> tuple[list[str | int], str]:
+    """Returns a sort key that orders the numbers within names by value: 1, 2, 10."""
+    return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"([0-9]+)", name))], name
 
 
 class DecodedImage(NamedTuple):

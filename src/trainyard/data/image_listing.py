@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.data.checks import MAX_CLASSES
-from trainyard.data.image_files import IMAGE_SUFFIXES, find_content_problem
+from trainyard.data.image_files import IMAGE_SUFFIXES, build_natural_key, find_content_problem
 from trainyard.data.image_layout import (
     find_split_folders,
     find_test_problem,
@@ -130,7 +130,7 @@ def list_images(root: Path, *, test_fraction: float | None = None, skip_bad_file
     classes = {split: search.list_classes(folder) for split, folder in folders.items()}
     test_problem = find_test_problem(root, folders, test_fraction)
     raise_problems(root, search.problems + ([test_problem] if test_problem else []))
-    class_names = tuple(sorted(classes["train"], key=_natural_key))
+    class_names = tuple(sorted(classes["train"], key=build_natural_key))
     search.check_classes(folders, classes)
     splits = {}
     for split, paths in classes.items():
@@ -168,11 +168,6 @@ def _draw_test_split(train: ListedSplit, fraction: float) -> dict[str, ListedSpl
     count = min(max(round(len(train) * fraction), 1), len(train) - 1)
     is_test[draw_stratified_sample(train.labels, count, _TEST_SEED)] = True
     return {"train": train.take(np.flatnonzero(~is_test)), "test": train.take(np.flatnonzero(is_test))}
-
-
-def _natural_key(name: str) -> tuple[list[str | int], str]:
-    """Returns a sort key that orders numbers within names by value: 1, 2, 10."""
-    return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"([0-9]+)", name))], name
 
 
 def _is_broken_link(path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,14 +64,10 @@ def list_image_files(paths: Iterable[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         inner = path.iterdir() if path.is_dir() else ()
-        images = [file for file in inner if file.suffix.lower() in image_files.IMAGE_SUFFIXES and file.is_file()]
-        files += sorted((file for file in images if not file.name.startswith(".")), key=_build_natural_key) or [path]
+        visible = {file.name: file for file in inner if not file.name.startswith(".") and file.is_file()}
+        names = [name for name in visible if name.lower().endswith(image_files.IMAGE_SUFFIXES)]
+        files += [visible[name] for name in sorted(names, key=image_files.build_natural_key)] or [path]
     return files
-
-
-def _build_natural_key(path: Path) -> list[int | str]:
-    """Returns a sort key that orders the numbers in file names by value."""
-    return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"(\d+)", path.name))]
 
 
 def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: ImageConversion) -> ImageInputs:

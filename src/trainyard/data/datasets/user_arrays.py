@@ -197,8 +197,9 @@ class Idx(UserArrays):
         self.check_memory(titles)
         arrays = {role: load_cached_idx(folder / name) for role, name in titles.items()}
         for role, array in arrays.items():
-            is_qmnist = array.dtype == ">i4" and array.shape[1:] == (_QMNIST_COLUMNS,) and array.max() > 1
-            if role.startswith("y_") and is_qmnist:
+            is_qmnist = array.dtype == ">i4" and array.shape[1:] == (_QMNIST_COLUMNS,)
+            is_one_hot = is_qmnist and np.isin(array, (0, 1)).all() and (array.sum(axis=1) == 1).all()
+            if role.startswith("y_") and is_qmnist and not is_one_hot:
                 arrays[role] = array[:, 0]
         return self.build(folder, arrays, titles)
 
