@@ -91,6 +91,24 @@ def test_a_changed_folder_is_decoded_again(decoded, change):
     assert len(decoded) == 20 + len(changed.train) + 10
 
 
+def test_images_are_decoded_again_by_other_versions_of_the_libraries(decoded, monkeypatch):
+    _load()
+    for versions in ({"pillow": "99"}, {"pillow": "99", "cykooz-resizer": "99"}):
+        monkeypatch.setattr(image_decoding, "describe_decoder", lambda versions=versions: versions)
+        decoded.clear()
+        _load()
+        assert len(decoded) == 20
+
+
+def test_the_images_are_the_same_for_every_number_of_threads(monkeypatch):
+    digests = set()
+    for threads in (1, 2, 7):
+        monkeypatch.setattr(image_decoding, "count_available_cores", lambda threads=threads: threads)
+        monkeypatch.setenv("TRAINYARD_CACHE_DIR", f"cache {threads}")
+        digests.add(_load(height=4, width=5).digest)
+    assert len(digests) == 1
+
+
 def test_a_moved_folder_is_not_decoded_again(decoded):
     _load()
     ROOT.rename("moved")
