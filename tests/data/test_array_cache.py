@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from trainyard.data import array_cache
 from trainyard.data.array_cache import (
@@ -32,6 +34,7 @@ created = []
 @pytest.fixture(autouse=True)
 def _cache(monkeypatch):
     monkeypatch.setenv("TRAINYARD_CACHE_DIR", "cache")
+    monkeypatch.setattr(array_cache, "_KEY", re.compile("[a-z]+"))
     created.clear()
 
 
@@ -209,9 +212,10 @@ def test_clearing_removes_entries_and_unfinished_entries_but_not_other_files(mon
     _load("b")
     Path("cache/partial.c").mkdir()
     Path("cache/own").mkdir()
+    monkeypatch.setattr(array_cache, "_KEY", re.compile("[a-c]"))
     Path("cache/own/file").write_text("x")
     assert clear_cache() > 120
-    assert [path.name for path in Path("cache").iterdir()] == ["own"]
+    assert [path.name for path in Path("cache").iterdir() if path.suffix != ".lock"] == ["own"]
     assert Path("cache/own/file").exists()
     monkeypatch.setenv("TRAINYARD_CACHE_DIR", "nowhere")
     assert clear_cache() == 0
@@ -225,3 +229,32 @@ def test_unfinished_entries_are_removed_after_a_day():
         os.utime(folder, (time.time() - age,) * 2)
     _load()
     assert {path.name for path in Path("cache").iterdir() if path.is_dir()} == {"partial.new", "k"}
+
+
+def test_folders_of_other_programs_in_the_folder_of_the_cache_are_kept(monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setenv("TRAINYARD_CACHE_DIR", "cache")
+    for name in ("partial.results", "results", "partial.0123"):
+        (Path("cache") / name).mkdir(parents=True)
+        (Path("cache") / name / "entry.json").write_text('{"source": "x", "shapes": {}, "sizes": {}, "notes": {}}')
+        os.utime(Path("cache") / name, (time.time() - 2 * array_cache._STALE_SECONDS,) * 2)
+    _load("0123456789abcdef" * 2)
+    assert [entry.folder.name for entry in list_entries()] == ["0123456789abcdef" * 2]
+    assert clear_cache() > 0
+    folders = sorted(path.name for path in Path("cache").iterdir() if path.is_dir())
+    assert folders == ["partial.0123", "partial.results", "results"]
+
+
+def test_clearing_keeps_the_lock_of_an_entry_that_is_being_written():
+    Path("cache/partial.k").mkdir(parents=True)
+    with FileLock("cache/k.lock"):
+        clear_cache()
+        assert Path("cache/partial.k").is_dir()
+        assert Path("cache/k.lock").exists()
+
+
+def test_data_that_fits_neither_into_the_cache_nor_into_memory_is_an_error(monkeypatch):
+    monkeypatch.setenv("TRAINYARD_CACHE_GB", "0.00000001")
+    with pytest.raises(DatasetError, match=r"expected images that fit into the available memory"):
+        _load(size=10**15)
+    assert not created

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -230,3 +232,16 @@ def test_a_sweep_of_eight_trials_decodes_each_image_once():
     assert len(list(Path("sweeps").glob("*/trials/*"))) == 8
     paths = Path("decoded.txt").read_text().splitlines()
     assert len(paths) == len(set(paths)) == 20
+
+
+def test_other_images_with_the_same_names_sizes_and_times_are_decoded_again():
+    digests = []
+    for value in (10, 200):
+        shutil.rmtree(ROOT, ignore_errors=True)
+        for split, name in itertools.product(("train", "test"), ("a", "b")):
+            file = ROOT / split / name / "1.bmp"
+            file.parent.mkdir(parents=True)
+            Image.new("RGB", (6, 4), (value, value, value)).save(file)
+            os.utime(file, (10**9, 10**9))
+        digests.append(_load().digest)
+    assert digests[0] != digests[1]

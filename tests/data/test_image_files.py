@@ -245,3 +245,40 @@ def test_warnings_of_pillow_are_hidden_and_damaged_exif_data_is_reported(recwarn
     assert relevant
     load_image(FILE, colour=True)
     assert not recwarn.list
+
+
+def _write_png_16(path, pixels, colour_type, *chunks):
+    """Writes a PNG file with 16 bits per channel; `pixels` is uint16 (height, width, channels)."""
+    height, width = pixels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n"
+    for name, data in ((b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+        content += struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    path.write_bytes(content)
+
+
+def test_transparency_of_16_bit_images_is_white(tmp_path):
+    """Gray with an alpha channel, and gray and RGB with a transparent color."""
+    alpha = np.array([[[200, 65535], [40000, 65535], [4000, 0]]], np.uint16)
+    _write_png_16(tmp_path / "alpha.png", alpha, 4)
+    assert load_image(tmp_path / "alpha.png", colour=False).tolist() == [[1, 156, 255]]
+    _write_png_16(tmp_path / "gray.png", alpha[..., :1], 0, (b"tRNS", struct.pack(">H", 200)))
+    assert load_image(tmp_path / "gray.png", colour=False).tolist() == [[255, 156, 16]]
+    colours = np.array([[[1, 2, 3], [257, 514, 65535]]], np.uint16)
+    _write_png_16(tmp_path / "rgb.png", colours, 2, (b"tRNS", struct.pack(">HHH", 1, 2, 3)))
+    assert load_image(tmp_path / "rgb.png", colour=True).tolist() == [[[255, 255, 255], [1, 2, 255]]]
+    _write_png_16(tmp_path / "dark.png", np.array([[[4000, 65535]]], np.uint16), 4)
+    assert decode_image(tmp_path / "dark.png", colour=False).is_nearly_black
+
+
+@pytest.mark.parametrize("error", [RuntimeError("bad tile"), struct.error("unpack")])
+def test_any_error_of_a_decoder_is_reported(tmp_path, monkeypatch, error):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("PIL.ImageOps.exif_transpose", fail)
+    with pytest.raises(DatasetError, match=r"a\.png: expected an image; it can't be read"):
+        load_image(tmp_path / "a.png", colour=True)

@@ -326,3 +326,13 @@ def test_new_settings_do_not_change_the_config_hash_of_earlier_runs():
     config = compose_config(["dataset=image_folder", "dataset.path=birds"])
     assert hash_config(config) == "44f1c8e49bf02fa6cabf141086104f1d10059a8389bda428f5cdc471231571cf"
     assert hash_config(replace(config, dataset=replace(config.dataset, test_fraction=0.2))) != hash_config(config)
+
+
+@pytest.mark.parametrize(
+    "classes", [("bus", "car", "train"), ("valid", "invalid"), ("sneakers", "trainers"), ("strained", "normal")]
+)
+def test_folders_of_classes_with_names_of_splits_are_classes(classes):
+    for name in classes:
+        for number in range(4):
+            _write(f"{name}/{number}.png", number)
+    assert _load(test_fraction=0.25).spec.class_names == tuple(sorted(classes))

@@ -539,7 +539,7 @@ def test_a_changed_program_is_removed_and_one_without_digest_is_kept(own_program
 def _cache_decoded(source):
     """Stores an array of 1,000 bytes and its header in the cache of decoded data."""
     create = lambda writer: (writer.add("train", np.zeros(1000, np.uint8)), {})[1]  # noqa: E731
-    array_cache.load_or_create(f"key{source.name}", str(source.absolute()), 1000, create)
+    array_cache.load_or_create(source.name.encode().hex().zfill(32), str(source.absolute()), 1000, create)
 
 
 def test_the_size_of_the_cache_of_decoded_data_and_entries_of_removed_data_are_reported(monkeypatch):

@@ -1,4 +1,4 @@
-"""How a config differs from the recipe that it was composed from, and the name of its run, which says so."""
+"""The differences between a config and the recipe that it was composed from, and the name of a run."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ RECIPES = "experiment"
 """The config group of the recipes."""
 
 _GROUPS = [group for group in COMPONENT_GROUPS if group in HASHED_SECTIONS]
+_SECTIONS = [*HASHED_SECTIONS[1:], HASHED_SECTIONS[0]]
+"""The sections in the order of their settings in a name: the model first, the data set last."""
 _MAX_DIFFERENCES = 5
 """The maximum number of differences in the name of a run."""
 _MAX_WORD = 24
@@ -31,12 +33,28 @@ def find_recipe_changes(config: RunConfig, overrides: Sequence[str] = ()) -> dic
 
     Args:
         config: The config.
-        overrides: The overrides with which it was composed. They are the result, in their order. Without overrides, the
-            config is compared with the recipe that has its name, which is composed in a tenth of a second.
+        overrides: The overrides with which it was composed: the settings that they change are first, in their order.
+            If their recipe is not found, because it is in another folder (``--config-dir``), they are the result.
     """
-    if overrides:
-        return _select_overridden(config, overrides)
-    recipe = compose_config([f"{RECIPES}={config.name}"] if config.name in list_choices(RECIPES) else [])
+    order = [get_override_key(override) for override in overrides]
+    chosen_recipes = [override.partition("=")[2] for override in overrides if get_override_key(override) == RECIPES]
+    name = chosen_recipes[-1] if chosen_recipes else config.name
+    if name in list_choices(RECIPES):
+        changes = _compare(config, compose_config([f"{RECIPES}={name}"]))
+    elif chosen_recipes:
+        changes = _select_overridden(config, order)
+    else:
+        changes = _compare(config, compose_config([]))
+
+    def rank(path: str) -> tuple[int, int]:
+        place = next((order.index(key) for key in (path, path.partition(".")[0]) if key in order), len(order))
+        return place, _SECTIONS.index(path.partition(".")[0])
+
+    return {path: changes[path] for path in sorted(changes, key=rank)}
+
+
+def _compare(config: RunConfig, recipe: RunConfig) -> dict[str, Any]:
+    """Returns the settings of a config that differ from those of a recipe; see `find_recipe_changes`."""
     chosen = {
         group: _describe_component(config, group)
         for group in _GROUPS
@@ -45,8 +63,7 @@ def find_recipe_changes(config: RunConfig, overrides: Sequence[str] = ()) -> dic
     components = {group: getattr(config, group) for group in chosen}
     defaults = {group: value if group == "model" else type(value)() for group, value in components.items()}
     before = select_hashed_values(dataclasses.replace(recipe, **defaults))
-    changes = chosen | {path: value for path, _, value in compare_trees(before, select_hashed_values(config))}
-    return {path: changes[path] for path in sorted(changes, key=_rank_section)}
+    return chosen | {path: value for path, _, value in compare_trees(before, select_hashed_values(config))}
 
 
 def build_run_name(config: RunConfig, overrides: Sequence[str] = ()) -> str:
@@ -63,18 +80,12 @@ def build_run_name(config: RunConfig, overrides: Sequence[str] = ()) -> str:
     return " ".join([*words, *seed])
 
 
-def _select_overridden(config: RunConfig, overrides: Sequence[str]) -> dict[str, Any]:
-    """Returns the settings of overrides that affect results; see `find_recipe_changes`."""
+def _select_overridden(config: RunConfig, keys: Sequence[str]) -> dict[str, Any]:
+    """Returns the settings with these keys of overrides that affect results; see `find_recipe_changes`."""
     values = flatten_tree(select_hashed_values(config))
     values |= {group: _describe_component(config, group) for group in _GROUPS}
-    chosen = {key: values[key] for key in map(get_override_key, overrides) if key in values}
+    chosen = {key: values[key] for key in keys if key in values}
     return {key: value for key, value in chosen.items() if "model" not in chosen or not key.startswith("model.")}
-
-
-def _rank_section(path: str) -> int:
-    """Returns a number that sorts settings by section: the model first, the data set last."""
-    sections = [*HASHED_SECTIONS[1:], HASHED_SECTIONS[0]]
-    return sections.index(path.partition(".")[0])
 
 
 def _describe_component(config: RunConfig, group: str) -> str:

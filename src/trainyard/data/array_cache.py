@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -21,6 +22,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from trainyard.data.memory import check_memory
 from trainyard.errors import DatasetError
 from trainyard.system import PARTIAL_PREFIX, find_checksum_problem, write_checksums
 
@@ -31,6 +33,7 @@ SIZE_VARIABLE = "TRAINYARD_CACHE_GB"
 DEFAULT_GIGABYTES = 20.0
 
 _ENTRY_FILE = "entry.json"
+_KEY = re.compile(r"[0-9a-f]{32}")
 _STALE_SECONDS = 86_400
 """The age after which the unfinished entry of an interrupted process is removed: one day."""
 
@@ -114,7 +117,7 @@ def load_or_create(key: str, source: str, size: int, create: Create) -> CachedAr
     """
     root, limit = find_cache_root(), read_size_limit()
     if not limit:
-        return _create_in_memory(create)
+        return _create_in_memory(create, size)
     if cached := find_cached(key):
         return cached
     if not fits_cache(size):
@@ -122,28 +125,30 @@ def load_or_create(key: str, source: str, size: int, create: Create) -> CachedAr
         if size <= limit:
             problem = f"the disk of {root} has less. Set {CACHE_VARIABLE}"
         needed = f"the data needs {size / 1e9:.1f} GB"
-        return _create_in_memory(create, f"{source}: decoded images are not cached: {needed}, {problem}")
+        return _create_in_memory(create, size, f"{source}: decoded images are not cached: {needed}, {problem}")
     try:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f"{key}.lock"):
             if cached := find_cached(key):
                 return cached
-            _remove_oldest(root, limit - size)
+            used = sum(entry.size for entry in list_entries())
+            _remove_oldest(root, min(limit, used + shutil.disk_usage(root).free) - size)
             _create_entry(root / key, source, create)
     except (OSError, NotImplementedError) as error:  # a full disk, a read-only folder, no locks
         problem = f"{root}: the cache of decoded images can't be written: {error}. Set {CACHE_VARIABLE}"
-        return _create_in_memory(create, problem)
-    return find_cached(key) or _create_in_memory(create, f"{root}: another process removed the entry")
+        return _create_in_memory(create, size, problem)
+    return find_cached(key) or _create_in_memory(create, size, f"{root}: another process removed the entry")
 
 
 def fits_cache(size: int) -> bool:
-    """Returns whether arrays of a size in bytes fit into the cache, according to its limit and the free disk space.
+    """Returns whether arrays of a size in bytes fit into the cache, according to its limit and the space on its disk.
 
-    Entries that would be removed count as used disk space.
+    The space of older entries counts, because they are removed if necessary.
     """
     root = find_cache_root().absolute()
     existing = next(folder for folder in (root, *root.parents) if folder.exists())
-    return size <= min(read_size_limit(), shutil.disk_usage(existing).free)
+    used = sum(entry.size for entry in list_entries())
+    return size <= min(read_size_limit(), used + shutil.disk_usage(existing).free)
 
 
 def find_cached(key: str) -> CachedArrays | None:
@@ -186,7 +191,7 @@ def list_entries() -> list[CacheEntry]:
     entries = []
     for file in find_cache_root().glob(f"[!.]*/{_ENTRY_FILE}"):
         with contextlib.suppress(OSError, ValueError, KeyError):
-            if not file.parent.name.startswith(PARTIAL_PREFIX):
+            if _KEY.fullmatch(file.parent.name):
                 entry = json.loads(file.read_text())
                 shapes = {name: tuple(shape) for name, shape in entry["shapes"].items()}
                 used_at = file.parent.stat().st_mtime
@@ -202,7 +207,6 @@ def clear_cache() -> int:
         with contextlib.suppress(OSError), FileLock(_get_lock(folder), timeout=0):
             freed += _measure(folder)
             _remove(folder)
-        _get_lock(folder).unlink(missing_ok=True)
     return freed
 
 
@@ -231,8 +235,9 @@ def _create_entry(folder: Path, source: str, create: Create) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _create_in_memory(create: Create, problem: str | None = None) -> CachedArrays:
-    """Creates arrays in memory."""
+def _create_in_memory(create: Create, size: int, problem: str | None = None) -> CachedArrays:
+    """Creates arrays of a size in bytes in memory; raises a DatasetError if they do not fit into it."""
+    check_memory(size, problem or "the decoded data", f"Set {CACHE_VARIABLE} or {SIZE_VARIABLE}, or dataset.limit")
     writer = ArrayWriter(None)
     notes = create(writer)
     return CachedArrays(writer.arrays, notes, problem)
@@ -240,7 +245,7 @@ def _create_in_memory(create: Create, problem: str | None = None) -> CachedArray
 
 def _remove_oldest(root: Path, limit: int) -> None:
     """Removes unfinished entries that are a day old, and the entries that exceed the limit in bytes, oldest first."""
-    for partial in root.glob(f"{PARTIAL_PREFIX}*"):
+    for partial in filter(_is_own, root.glob(f"{PARTIAL_PREFIX}*")):
         with contextlib.suppress(OSError):
             if time.time() - partial.stat().st_mtime > _STALE_SECONDS:
                 _remove(partial)
@@ -248,7 +253,8 @@ def _remove_oldest(root: Path, limit: int) -> None:
     for entry in list_entries():
         total += entry.size
         if total > limit:
-            _remove(entry.folder)
+            with contextlib.suppress(OSError):  # another process removes it
+                _remove(entry.folder)
 
 
 def _remove(folder: Path) -> None:
@@ -261,7 +267,7 @@ def _remove(folder: Path) -> None:
 
 def _is_own(folder: Path) -> bool:
     """Returns whether a folder in the cache is an entry, complete or unfinished, and not a folder of the user."""
-    return folder.name.startswith(PARTIAL_PREFIX) or (folder / _ENTRY_FILE).exists()
+    return _KEY.fullmatch(folder.name.removeprefix(PARTIAL_PREFIX).removesuffix(".removed")) is not None
 
 
 def _get_lock(folder: Path) -> Path:

@@ -19,6 +19,8 @@ from trainyard.data.npz import load_npz
 MIN_CACHED_BYTES = 64_000_000
 """The uncompressed size from which a file is cached. Smaller files are decompressed in less than a second."""
 
+_END_BYTES = 4096
+
 _Arrays: TypeAlias = dict[str, NDArray[Any]]
 
 
@@ -53,9 +55,16 @@ def _load_cached(path: Path, kind: list[Any], size: int, load: Callable[[], _Arr
             writer.add(name, array)
         return {}
 
-    about = [*kind, path.name, status.st_size, status.st_mtime_ns]
+    about = [*kind, path.name, status.st_size, status.st_mtime_ns, _read_end(path).hex()]
     key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
     return load_or_create(key, str(path.absolute()), size, create).arrays
+
+
+def _read_end(path: Path) -> bytes:
+    """Returns the last bytes of a file, in which npz and gzipped files have checksums of their contents."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _END_BYTES))
+        return file.read()
 
 
 def _measure_compressed_arrays(path: Path) -> int:

@@ -9,6 +9,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +28,8 @@ _FORMAT_VERSION = 2
 """Part of each key. It must be increased when `decode_image` returns other pixels for the same file."""
 _WAITING_PER_THREAD = 8
 """The maximum number of decoded images per thread that wait to be written, which limits the memory."""
+_SAMPLED_FILES, _SAMPLED_BYTES = 16, 4096
+"""The number of files, evenly spaced, and the bytes of each that are part of a key."""
 _MAX_NAMED = 3
 """The number of skipped files that a notice names."""
 
@@ -71,14 +74,25 @@ class LoadedImages:
 
 
 def compute_key(listing: ImageListing, image_format: ImageFormat) -> str:
-    """Returns the key of a listing in the cache: a digest of the files' names, sizes and times, and of the format."""
+    """Returns the key of a listing in the cache: a digest of names, sizes, times, samples and the format."""
     about = {
         "version": _FORMAT_VERSION,
         "libraries": describe_decoder(),
         "shape": image_format.shape,
         "splits": {name: split.files for name, split in listing.splits.items()},
+        "sample": _hash_sample(listing),
     }
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
+
+
+def _hash_sample(listing: ImageListing) -> str:
+    """Returns a digest of the beginning of some files: other files may have the same names, sizes and times."""
+    sha = hashlib.sha256()
+    files = [file.name for split in listing.splits.values() for file in split.files]
+    for name in files[:: -(-len(files) // _SAMPLED_FILES)]:
+        with suppress(OSError), (listing.root / name).open("rb") as file:  # decoding reports the error
+            sha.update(file.read(_SAMPLED_BYTES))
+    return sha.hexdigest()
 
 
 def is_decoded(listing: ImageListing, image_format: ImageFormat) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import sys
 import warnings
 from collections.abc import Iterator
@@ -36,6 +37,8 @@ _SIGNATURES = (
 _BRANDS = (b"avif", b"avis")
 _NEARLY_BLACK = 4095
 """The largest value of 12 bits. A 16-bit image with lower values only is nearly black, and probably not scaled."""
+_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error)
+"""What Pillow raises for damaged files."""
 _RAW_16_BITS = ("RGB;16", "RGBA;16", "RGBX;16")
 """Prefixes of Pillow's raw modes with 16 bits per channel that it reduces to 8 bits."""
 
@@ -86,12 +89,12 @@ def decode_image(path: Path, *, colour: bool, size: tuple[int, int] | None = Non
             if image.has_transparency_data:
                 white = Image.new("RGBA", image.size, "white")
                 image = Image.alpha_composite(white, image.convert("RGBA"))
-            is_nearly_black = deep is not None and 0 < int(np.atleast_3d(deep)[..., :3].max()) <= _NEARLY_BLACK
+            is_nearly_black = deep is not None and 0 < _get_largest_colour(deep) <= _NEARLY_BLACK
             return DecodedImage(_convert_to_array(image, colour=colour, size=size), is_nearly_black)
     except Image.UnidentifiedImageError as error:
         problem = find_content_problem(path) or f"{path}: expected an image; it can't be read: the file is damaged"
         raise DatasetError(problem) from error
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except (*_DECODING_ERRORS, Image.DecompressionBombError) as error:
         raise DatasetError(f"{path}: expected an image; it can't be read: {summarize_error(error)}") from error
 
 
@@ -165,7 +168,11 @@ def _reduce_to_8_bits(deep: NDArray[np.uint16], file: ImageFile.ImageFile) -> Im
     """Returns an image with 16 bits per channel as one with 8 bits, with the EXIF orientation of the file."""
     from PIL import ExifTags, Image
 
-    image = Image.fromarray(((deep + np.uint32(128)) // 257).astype(np.uint8))
+    pixels = ((deep + np.uint32(128)) // 257).astype(np.uint8)
+    if (transparent := file.info.get("transparency")) is not None:  # of a PNG file: a colour
+        is_transparent = deep == np.array(transparent, np.uint16)
+        pixels[is_transparent.all(axis=-1) if deep.ndim > 2 else is_transparent] = 255  # noqa: PLR2004 - with channels
+    image = Image.fromarray(pixels)
     image.getexif()[ExifTags.Base.Orientation] = file.getexif().get(ExifTags.Base.Orientation, 1)
     return image
 
@@ -182,12 +189,23 @@ def _load_16_bits(file: ImageFile.ImageFile, path: Path) -> NDArray[np.uint16] |
         if not file.mode.startswith("I;16") and file.format != "PPM":  # PGM files with 16 bits have the mode I
             raise ValueError(f"expected 8 or 16 bits per channel, got mode {file.mode}. Convert it to 8 bits")
         return np.asarray(file).astype(np.uint16)
-    if not file.tile or not all(_get_raw_mode(tile).startswith(_RAW_16_BITS) for tile in file.tile):
+    modes = {_get_raw_mode(tile) for tile in file.tile}
+    if modes == {"LA;16B"}:  # four bytes per pixel, like RGBA
+        with Image.open(path, formats=FORMATS) as raw:
+            raw.tile = [tile._replace(args="RGBA") for tile in raw.tile]
+            return np.ascontiguousarray(np.asarray(raw)).view(">u2").astype(np.uint16)
+    if not modes or not all(mode.startswith(_RAW_16_BITS) for mode in modes):
         return None
     with Image.open(path, formats=FORMATS) as swapped:
         swapped.tile = [_swap_bytes(tile) for tile in swapped.tile]
         low = np.asarray(swapped).astype(np.uint16)
     return np.asarray(file).astype(np.uint16) << np.uint16(8) | low
+
+
+def _get_largest_colour(deep: NDArray[np.uint16]) -> int:
+    """Returns the largest value of an image, (height, width, ...), without its transparency."""
+    channels = np.atleast_3d(deep)
+    return int(channels[..., : 1 if channels.shape[-1] == 2 else 3].max())  # noqa: PLR2004 - gray and transparency
 
 
 def _get_raw_mode(tile: ImageFile._Tile) -> str:

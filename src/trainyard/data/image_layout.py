@@ -50,7 +50,9 @@ def list_subfolders(folder: Path) -> tuple[list[Path], list[Path]]:
             f"dataset.path: expected a folder with {_EXPECTED}, got the file {folder}. Unpack an archive first"
         ) from error
     except OSError as error:
-        raise DatasetError(f"{folder}: the folder can't be read: {error.strerror}") from error
+        raise DatasetError(
+            f"{folder}: the folder can't be read: {error.strerror}. Change its permissions, or remove it"
+        ) from error
     known = set(folders)
     return folders, [path for entry in visible if (path := Path(entry.path)) not in known]
 
@@ -89,7 +91,10 @@ def has_validation_folder(root: Path) -> bool:
 
 
 def _match_splits(root: Path, subfolders: list[Path]) -> dict[str, Path]:
-    """Returns the folder of each split that is among the subfolders; raises a DatasetError if a split has several."""
+    """Returns the folder of each split that is among the subfolders; raises a DatasetError if a split has several.
+
+    A folder without subfolders is a class, such as ``train`` beside ``bus``, if there are folders with other names.
+    """
     folders: dict[str, Path] = {}
     for split, names in _SPLIT_NAMES.items():
         matching = [path for path in subfolders if path.name.casefold() in names]
@@ -98,6 +103,8 @@ def _match_splits(root: Path, subfolders: list[Path]) -> dict[str, Path]:
             raise DatasetError(f"{root}: expected one folder for the {split} images, got {found}. Merge or rename them")
         if matching:
             folders[split] = matching[0]
+    if set(subfolders) - set(folders.values()):
+        folders = {split: path for split, path in folders.items() if list_subfolders(path)[0]}
     return folders
 
 
@@ -142,8 +149,9 @@ def _reject_other_layouts(root: Path, subfolders: list[Path], files: list[Path])
             f"dataset.path={with_splits[0]}"
         )
     for path, paths in inner.items():
-        if "train" in path.name.casefold():
-            source = next((below for below in paths if below.name == path.name), path)
+        below = next((below for below in paths if below.name == path.name), None)
+        if path.name.casefold().endswith(("_train", "-train")) or (below and "train" in path.name.casefold()):
+            source = below or path
             raise DatasetError(
                 f"dataset.path: expected the folders train and test in {root}, got {path.name}. Rename or link the "
                 f"folder of each split, for example: ln -s {source.absolute()} {root.absolute() / 'train'}"

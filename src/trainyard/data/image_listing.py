@@ -193,7 +193,11 @@ class _Search:
             if name in classes:
                 self.problems.append(f"{folder}: expected one folder per class, got two with the name {name!r}")
             classes[name] = path
-        self.problems += [f"{path}: the target of the link can't be read" for path in files if _is_broken_link(path)]
+        self.problems += [
+            f"{path}: the target of the link can't be read. Remove or replace it"
+            for path in files
+            if _is_broken_link(path)
+        ]
         if images := [path for path in files if is_image_name(path.name)]:
             self.problems.append(
                 f"{folder}: expected image files only in the folders of the classes, got {len(images):,} outside of "

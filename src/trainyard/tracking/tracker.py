@@ -132,7 +132,7 @@ class Tracker:
     def log_metrics(self, metrics: Mapping[str, float], epoch: int | None = None) -> None:
         """Logs metrics of an epoch, counted from 1; None logs metrics of the whole run, at step 0.
 
-        Metrics of an epoch may be sent to the store together with those of the next epochs, within about a second.
+        Metrics of an epoch within a second after the last ones are sent together with those of the next epoch.
         """
         entry = (dict(metrics), epoch or 0, int(time.time() * 1000))
         if epoch is None:
@@ -247,8 +247,9 @@ class Tracker:
     def _send_metrics(self) -> None:
         """Logs the metrics that are not sent yet to the run."""
         if self._unsent:
-            entries, self._unsent = self._unsent, []
+            entries = list(self._unsent)
             self._send(operations.log_history, entries)
+            del self._unsent[: len(entries)]  # a signal before this line repeats them, which MLflow ignores
             self._sent_at = time.monotonic()
 
     def _send(self, operation: Operation, *arguments: Any) -> None:  # noqa: ANN401 - each operation has its own

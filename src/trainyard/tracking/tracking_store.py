@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import re
 from collections import defaultdict
@@ -38,6 +37,7 @@ from trainyard.tracking.ui_views import build_experiment_tags
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+_LATEST_RUNS = 20
 PROCESS_DIED = "the process ended without an error report, for example by SIGKILL or because memory ran out"
 """The tag `error` of a RUNNING run whose process no longer exists."""
 
@@ -205,8 +205,9 @@ class TrackingStore:
     def create_run(self, experiment_id: str, name: str, tags: Mapping[str, str], started: int | None = None) -> Run:
         """Creates a run that starts at a time in milliseconds since 1970, or now, and returns MLflow's `Run` entity.
 
-        If the experiment has a run with this name, a number is appended to the name: ``64 relu seed3 #2``. The run is
-        created once, even if the request must be repeated, if its tags contain a key.
+        If the experiment has a run with this name, a number is appended to the name: ``64 relu seed3 #2``. Names of
+        runs that are created at the same time can be equal. The run is created once, even if the request must be
+        repeated, if its tags contain a key.
         """
         key = tags.get(names.RUN_KEY)
 
@@ -218,11 +219,23 @@ class TrackingStore:
 
     def _make_unique(self, name: str, experiment_id: str) -> str:
         """Returns a name that no run of the experiment has: the given one, or with a number from 2 appended."""
-        pattern = re.sub(r"['\"\\]", "_", name)  # in LIKE, an underscore matches any character
-        runs = self.iterate_runs(f"attributes.run_name LIKE '{pattern}%'", [experiment_id])
-        existing = {run.info.run_name for run in runs}
-        numbered = (f"{name} #{number}" for number in itertools.count(2))
-        return next(candidate for candidate in itertools.chain([name], numbered) if candidate not in existing)
+        latest = self._find_run_names(f"= '{name}'", experiment_id) if "'" not in name else []
+        if name not in latest:
+            return name
+        numbered = re.compile(re.escape(name) + r" #(\d+)")
+        matches = map(numbered.fullmatch, self._find_run_names(f"LIKE '{name} #%'", experiment_id))
+        number = max((int(match[1]) for match in matches if match), default=1)
+        return f"{name} #{number + 1}"
+
+    def _find_run_names(self, condition: str, experiment_id: str) -> list[str]:
+        """Returns the names that meet a condition, of the latest runs of an experiment."""
+        runs = self.client.search_runs(
+            [experiment_id],
+            f"attributes.run_name {condition}",
+            order_by=["attributes.start_time DESC"],
+            max_results=_LATEST_RUNS,
+        )
+        return [run.info.run_name for run in runs]
 
     def find_run_by_key(self, key: str, experiment_ids: Sequence[str] | None = None) -> Run | None:
         """Returns the run with a key; None if there is none. Searches all experiments, which may have been renamed."""
