@@ -60,7 +60,18 @@ def test_other_overrides_that_the_grammar_refuses_say_what_is_expected(override,
         ["+tracking.tags={team: x, n: 5}"],
         ["tracking.tags.team=x", "tracking.tags.n=5"],
         ["+tracking.tags.team=y", "++tracking.tags.team=x", "tracking.tags.n=5"],
+        ["tracking.tags={team: x}", "tracking.tags.n=5"],
     ],
 )
 def test_tags_are_set_with_and_without_a_plus(overrides):
     assert compose_config(overrides).tracking.tags == {"team": "x", "n": "5"}
+
+
+def test_names_of_tags_can_contain_dots():
+    overrides = ["tracking.tags.team.name=it's", "tracking.tags.team.size=5", "++tracking.tags.owner=ada"]
+    expected = {"team.name": "it's", "team.size": "5", "owner": "ada"}
+    assert (
+        compose_config(overrides).tracking.tags
+        == compose_config(normalize_overrides(overrides)).tracking.tags
+        == expected
+    )

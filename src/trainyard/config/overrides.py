@@ -106,8 +106,10 @@ def _normalize(argument: str) -> str:
         raise ConfigError(f"{key}: expected a path with dots, got brackets. Use {path}={value}")
     if key == "experiment":
         prefix = ""
-    elif not prefix and _is_mapping(key):
+    elif (mapping := _find_mapping(key)) and prefix in ("", "++"):
         prefix = "++"
+        if "." in (name := key.removeprefix(f"{mapping}.")) and key != mapping:
+            return f"++{mapping}={{{name}: {_normalize_text(key, value)}}}"
     if not _PLAIN_TEXT.fullmatch(value) and _is_text(key):
         value = _normalize_text(key, value)
     return f"{prefix}{key}={value}"
@@ -130,7 +132,7 @@ def _normalize_text(key: str, value: str) -> str:
 
 def _format_ambiguous(key: str, value: str) -> str:
     """Returns the message for the value of a text field that may have another meaning."""
-    return f"{key}: expected a text, got {value!r}. If it is the text, use {_quote_argument(f'{key}={value}')}"
+    return f"{key}: expected a string, got {value!r}. If it is the string, use {_quote_argument(f'{key}={value}')}"
 
 
 def _quote(text: str) -> str:
@@ -147,13 +149,16 @@ def _quote_argument(override: str) -> str:
 
 def _is_text(key: str) -> bool:
     """Returns whether the value of a key is any text, whatever component is selected."""
-    if key in _HYDRA_TEXTS or _is_mapping(key.rpartition(".")[0]):
+    if key in _HYDRA_TEXTS or _find_mapping(key) not in (None, key):
         return True
     fields = find_fields(key)
     return bool(fields) and all(field.annotation in (str, str | None) and not field.rule.choices for field in fields)
 
 
-def _is_mapping(key: str) -> bool:
-    """Returns whether a key, or the section that contains it, is a mapping of strings to strings."""
-    fields = find_fields(key) or find_fields(key.rpartition(".")[0])
-    return bool(fields) and all(field.annotation == _MAPPING for field in fields)
+def _find_mapping(key: str) -> str | None:
+    """Returns the path of the mapping of strings to strings that a key names, or that contains the key; else None."""
+    parts = key.split(".")
+    for path in (".".join(parts[:length]) for length in range(1, len(parts) + 1)):
+        if (fields := find_fields(path)) and all(field.annotation == _MAPPING for field in fields):
+            return path
+    return None

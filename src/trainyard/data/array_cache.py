@@ -175,7 +175,7 @@ def find_cache_root() -> Path:
 
 
 def read_size_limit() -> int:
-    """Returns the maximum size of the cache in bytes. Raises a DatasetError if the variable is no number."""
+    """Returns the maximum size of the cache in bytes. Raises a DatasetError if the variable is not a number."""
     text = os.environ.get(SIZE_VARIABLE) or str(DEFAULT_GIGABYTES)
     try:
         limit = int(float(text) * 1e9)

@@ -68,7 +68,7 @@ def _read_end(path: Path) -> bytes:
 
 
 def _measure_compressed_arrays(path: Path) -> int:
-    """Returns the uncompressed size of the compressed arrays in bytes; 0 if the file is no zip archive."""
+    """Returns the uncompressed size of the compressed arrays in bytes; 0 if the file is not a zip archive."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()

@@ -140,7 +140,7 @@ def _convert_floats(
 
 
 def _build_range_error(images: NDArray[Any], source: str, pixel_max: int, received: str) -> DatasetError:
-    """Returns the error for values that are no raw pixels, with the expression that converts them."""
+    """Returns the error for values that are not raw pixels, with the expression that converts them."""
     low, high = float(images.min()), float(images.max())
     is_float = images.dtype.kind == "f"
     top = next((maximum for maximum in _BIT_DEPTH_MAXIMA if high <= maximum), high)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from trainyard.data.array_cache import ArrayWriter, CachedArrays, find_cached, load_or_create
 from trainyard.data.image_files import DecodedImage, decode_image, describe_decoder, ignore_pillow_warnings
-from trainyard.data.image_listing import ImageListing, find_missing_images, raise_problems
+from trainyard.data.image_listing import ImageListing, find_missing_images, format_check_command, raise_problems
 from trainyard.data.image_rows import select_rows
 from trainyard.errors import DatasetError
 from trainyard.system import count_available_cores
@@ -218,7 +218,7 @@ def _find_notices(listing: ImageListing, stored: CachedArrays) -> Iterator[str]:
         more = f"; and {len(skipped) - _MAX_NAMED:,} more" if len(skipped) > _MAX_NAMED else ""
         yield (
             f"dataset.on_bad_file=skip: skipped files: {len(skipped):,}. {'; '.join(skipped[:_MAX_NAMED])}{more}. "
-            f"List all: trainyard data check {listing.root}"
+            f"List all: {format_check_command(listing.root)}"
         )
     if count := stored.notes["nearly_black"]:
         yield (

@@ -130,7 +130,7 @@ def convert_image(pixels: NDArray[np.uint8], *, colour: bool, size: tuple[int, i
 
 
 def find_content_problem(path: Path) -> str | None:
-    """Returns a message if a file is no image, as its first bytes show; None if it may be one."""
+    """Returns a message if the first bytes of a file are not those of an image; None if it may be one."""
     try:
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)

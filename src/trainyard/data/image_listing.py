@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -83,7 +84,7 @@ class ImageListing:
         return replace(self, splits=splits)
 
     def check_contents(self) -> None:
-        """Reads the beginning of each file; raises one DatasetError for all files that are no images."""
+        """Reads the beginning of each file; raises one DatasetError for all files that are not images."""
         names = [file.name for split in self.splits.values() for file in split.files]
         with ThreadPoolExecutor(max_workers=_READERS) as pool:
             found = pool.map(lambda name: find_content_problem(self.root / name), names, chunksize=64)
@@ -102,6 +103,12 @@ class ImageFolderError(DatasetError):
         self.problems = tuple(problems)
 
 
+def format_check_command(root: Path) -> str:
+    """Returns the command that lists all problems of a folder."""
+    option = "" if "test" in find_split_folders(root) else " --test-fraction 0.2"
+    return f"trainyard data check {shlex.quote(str(root))}{option}"
+
+
 def raise_problems(root: Path, problems: Sequence[str]) -> None:
     """Raises one error for all problems, if there are any. It lists only the first, and their number."""
     if not problems:
@@ -109,7 +116,7 @@ def raise_problems(root: Path, problems: Sequence[str]) -> None:
     lines = [f"{root}: {len(problems):,} problems"] if len(problems) > 1 else []
     lines += problems[:_MAX_LISTED]
     if len(problems) > _MAX_LISTED:
-        lines.append(f"and {len(problems) - _MAX_LISTED:,} more. List all: trainyard data check {root}")
+        lines.append(f"and {len(problems) - _MAX_LISTED:,} more. List all: {format_check_command(root)}")
     raise ImageFolderError("\n".join(lines), problems)
 
 
@@ -119,7 +126,7 @@ def list_images(root: Path, *, test_fraction: float | None = None, skip_bad_file
     Args:
         root: The folder with the folders of the splits, or with a folder per class.
         test_fraction: The share of the training images that becomes the test split. None if the folder has one.
-        skip_bad_files: Whether to leave out files that are no images, instead of raising an error.
+        skip_bad_files: Whether to leave out files that are not images, instead of raising an error.
 
     Raises:
         DatasetError: If the layout is unknown, or a folder or file can't be read or is not expected. The error contains
@@ -182,7 +189,7 @@ class _Search:
     root: Path
     problems: list[str] = field(default_factory=list)
     bad_files: list[str] = field(default_factory=list)
-    """The problems of files that are no images, which can be skipped."""
+    """The problems of files that are not images, which can be skipped."""
 
     def list_classes(self, folder: Path) -> dict[str, Path]:
         """Returns the class folders in the folder of a split by name, in Unicode's composed form (NFC)."""
@@ -263,9 +270,9 @@ class _Search:
                 yield ImageFile(f"{name}/{entry.name}", status.st_size, status.st_mtime_ns)
 
     def _find_problem(self, path: str, status: os.stat_result) -> str | None:
-        """Returns a message if a file is no image: by its suffix, or by its content if the suffix is unknown."""
+        """Returns a message if a file is not an image: by its suffix, or by its content if the suffix is unknown."""
         if not stat.S_ISREG(status.st_mode):
-            return f"{path}: expected an image file, got no regular file"
+            return f"{path}: expected an image file, got something else, such as a device. Remove it"
         if status.st_size and is_image_name(path):
             return None
         return find_content_problem(Path(path))

@@ -188,7 +188,7 @@ def load_predictor(reference: str | Path, uri: str | None = None, *, pixels: str
 
 
 def _check_signature(model: keras.Model, file: Path) -> tuple[tuple[int, ...], int]:
-    """Returns the image shape and the number of classes of a model; raises a ModelError if it is no classifier.
+    """Returns the image shape and the number of classes of a model; raises a ModelError if it is not a classifier.
 
     An output (n, 1) is the probability of the second of two classes.
     """

@@ -150,7 +150,7 @@ def log_model(
 ) -> None:
     """Logs the servable model, as plain artifacts of the run if the store has no logged models.
 
-    The name of a logged model is the label of its architecture, followed by what the name of the run says in addition:
+    The name of a logged model is the label of its architecture, followed by the other words in the name of the run:
     ``64 relu lr0_01 seed3``. Characters that MLflow rejects are replaced.
 
     Args:

@@ -14,11 +14,11 @@ because compiling with XLA for one step per epoch would take longer than it save
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -200,8 +200,8 @@ class _DeviceData:
 class _StreamedData:
     """A split that is larger than the memory. The source of a span is a copy of its images and labels.
 
-    A thread reads the images of the next span while the program trains on the current one. All spans have the same
-    number of steps, because XLA compiles a program for each shape.
+    A thread reads the images of the next span while the program trains on the current one. The arrays of all spans have
+    the same shape, because XLA compiles a program for each shape; a shorter span leaves the end of its arrays unused.
     """
 
     def __init__(self, split: Split, batch_size: int) -> None:
@@ -226,15 +226,18 @@ class _StreamedData:
         source[1][: len(indices)] = self._split.labels[indices]
         return _Span(first, last, tuple(source))
 
-    def iterate_spans(self, order: NDArray[np.int32], batches: int, spans: _Spans) -> Iterator[_Span]:  # noqa: ARG002
+    def iterate_spans(self, order: NDArray[np.int32], batches: int, spans: _Spans) -> Iterator[_Span]:
         """Yields spans of batches of an epoch that visits the images in this order."""
-        firsts = range(0, batches, self._steps)
         with ThreadPoolExecutor(1) as pool:
-            waiting = deque([pool.submit(self.load_span, order, 0, min(self._steps, batches))] if batches else [])
-            for first in firsts:
-                if (following := first + self._steps) < batches:
-                    waiting.append(pool.submit(self.load_span, order, following, min(following + self._steps, batches)))
-                yield waiting.popleft().result()
+
+            def load(first: int) -> Future[_Span]:
+                return pool.submit(self.load_span, order, first, min(first + min(spans.steps, self._steps), batches))
+
+            loading = load(0)
+            while (span := loading.result()).first < batches:
+                loading = load(span.last)
+                with spans.measure(span.last - span.first):
+                    yield span
 
     def take(
         self, source: tuple[tf.Tensor, ...], first: tf.Tensor, number: tf.Tensor, rows: int | tf.Tensor
@@ -332,18 +335,24 @@ class _Spans:
     """Divides epochs into spans of about `SPAN_SECONDS`, based on the measured speed of the previous span."""
 
     def __init__(self) -> None:
-        self._steps = _FIRST_SPAN_STEPS
+        self.steps = _FIRST_SPAN_STEPS
 
     def over(self, steps: int) -> Iterator[tuple[int, int]]:
         """Yields (first, last) for each span. The time that the caller spends on a span sets the size of the next."""
         first = 0
         while first < steps:
-            last = min(first + self._steps, steps)
-            start_time = time.perf_counter()
-            yield first, last
-            steps_per_second = (last - first) / max(time.perf_counter() - start_time, 1e-6)
-            self._steps = max(1, min(int(steps_per_second * SPAN_SECONDS), _SPAN_GROWTH * self._steps))
+            last = min(first + self.steps, steps)
+            with self.measure(last - first):
+                yield first, last
             first = last
+
+    @contextlib.contextmanager
+    def measure(self, steps: int) -> Iterator[None]:
+        """Sets `steps`, the number of steps of the next span, from the time of these steps in the block."""
+        start_time = time.perf_counter()
+        yield
+        steps_per_second = steps / max(time.perf_counter() - start_time, 1e-6)
+        self.steps = max(1, min(int(steps_per_second * SPAN_SECONDS), _SPAN_GROWTH * self.steps))
 
 
 def _are_all_finite(weights: Sequence[Any]) -> tf.Tensor:

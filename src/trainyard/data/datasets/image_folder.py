@@ -36,7 +36,7 @@ class ImageFolder(UserData):
     """Fraction of the training images that becomes the test set, stratified by class. It is the same for every `seed`.
     Required if there is no folder `test`; otherwise it must be `null`."""
     on_bad_file: str = setting("error", choices=("error", "skip"), hash_default=False)
-    """What to do with files that are no images or are damaged. `error` reports all of them and trains nothing; `skip`
+    """What to do with files that are not images or are damaged. `error` reports all of them and trains nothing; `skip`
     leaves them out and reports their number."""
 
     @property
