@@ -170,8 +170,9 @@ class _DeviceData:
 
         self.batch_size = batch_size
         self.signature = (tf.TensorSpec((len(split),), tf.int32),)
+        self._image_shape = split.images.shape[1:]
         with tf.device("/GPU:0" if on_gpu else "/CPU:0"):
-            self._images = tf.constant(np.asarray(split.images))
+            self._images = tf.constant(np.asarray(split.images).reshape(len(split), -1))
             self._labels = tf.constant(split.labels)
 
     def __len__(self) -> int:
@@ -194,7 +195,8 @@ class _DeviceData:
 
         del first  # the order is that of the whole epoch
         indices = tf.slice(source[0], [number * self.batch_size], [rows])
-        return tf.gather(self._images, indices), tf.gather(self._labels, indices)
+        images = _restore_shape(tf.gather(self._images, indices), rows, self._image_shape)
+        return images, tf.gather(self._labels, indices)
 
 
 class _StreamedData:
@@ -212,7 +214,8 @@ class _StreamedData:
         batch_bytes = batch_size * math.prod(split.images.shape[1:])
         steps = max(1, min(_STREAMED_STEPS, _STREAMED_BYTES // batch_bytes, math.ceil(len(split) / batch_size)))
         self._steps = steps
-        shape = (steps * batch_size, *split.images.shape[1:])
+        self._image_shape = split.images.shape[1:]
+        shape = (steps * batch_size, math.prod(self._image_shape))
         self.signature = (tf.TensorSpec(shape, tf.uint8), tf.TensorSpec(shape[:1], split.labels.dtype))
 
     def __len__(self) -> int:
@@ -222,7 +225,7 @@ class _StreamedData:
         """Reads the images of a span of an epoch that visits the images in this order."""
         indices = order[first * self.batch_size : last * self.batch_size]
         source = [np.zeros(spec.shape, spec.dtype.as_numpy_dtype) for spec in self.signature]
-        source[0][: len(indices)] = read_rows(self._split.images, indices)
+        source[0][: len(indices)] = read_rows(self._split.images, indices).reshape(-1, source[0].shape[1])
         source[1][: len(indices)] = self._split.labels[indices]
         return _Span(first, last, tuple(source))
 
@@ -247,11 +250,18 @@ class _StreamedData:
 
         images, labels = source
         start = (number - first) * self.batch_size
-        ones = [0] * (len(images.shape) - 1)
-        return (
-            tf.slice(images, [start, *ones], [rows, *images.shape[1:]]),
-            tf.slice(labels, [start], [rows]),
-        )
+        pixels = tf.slice(images, [start, 0], [rows, images.shape[1]])
+        return _restore_shape(pixels, rows, self._image_shape), tf.slice(labels, [start], [rows])
+
+
+def _restore_shape(pixels: tf.Tensor, rows: int | tf.Tensor, image_shape: tuple[int, ...]) -> tf.Tensor:
+    """Returns flat images, (rows, pixels), as (rows, *image_shape).
+
+    The images of a split are stored flat, because XLA copies all of them for each batch if they have four axes.
+    """
+    import tensorflow as tf
+
+    return tf.reshape(pixels, (rows if isinstance(rows, int) else -1, *image_shape))
 
 
 def _load_data(
