@@ -28,6 +28,7 @@ from trainyard.data.array_cache import (
 from trainyard.errors import DatasetError
 
 ROWS = np.arange(60, dtype=np.uint8).reshape(5, 4, 3)
+KEY = array_cache._KEY
 created = []
 
 
@@ -232,8 +233,7 @@ def test_unfinished_entries_are_removed_after_a_day():
 
 
 def test_folders_of_other_programs_in_the_folder_of_the_cache_are_kept(monkeypatch):
-    monkeypatch.undo()
-    monkeypatch.setenv("TRAINYARD_CACHE_DIR", "cache")
+    monkeypatch.setattr(array_cache, "_KEY", KEY)
     for name in ("partial.results", "results", "partial.0123"):
         (Path("cache") / name).mkdir(parents=True)
         (Path("cache") / name / "entry.json").write_text('{"source": "x", "shapes": {}, "sizes": {}, "notes": {}}')
