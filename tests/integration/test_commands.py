@@ -127,8 +127,8 @@ def work_folder(monkeypatch, mnist_folder):
         for number in range(40):
             Image.fromarray(pixels.integers(0, 256, (64, 64), np.uint8)).save(folder / f"{number}.png")
     photos, kinds = pixels.integers(0, 256, (40, 16, 16), np.uint8), np.arange(40) % 2
-    names = (("photos", "kinds"), ("x_train", "y_train"), ("x_test", "y_test"))
-    np.savez("birds.npz", **{name: array for pair in names for name, array in zip(pair, (photos, kinds), strict=True)})
+    np.savez("birds.npz", x_train=photos, y_train=kinds, x_test=photos, y_test=kinds)
+    np.savez("gulls.npz", photos=photos, kinds=kinds)
 
 
 RUN_HERE = [command for command in COMMANDS if not elsewhere(command)]
