@@ -59,7 +59,8 @@ def test_ci_runs_the_commands_of_the_readme():
 )
 def test_every_train_command_is_valid(command, monkeypatch):
     Path("birds").mkdir()  # the data of the user in the examples
-    Path("birds.npz").touch()
+    for name in ("birds.npz", "gulls.npz"):
+        Path(name).touch()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")  # tracking=server requires it
     options = parse_arguments(shlex.split(command, comments=True)[2:])
     for overrides in [] if options.help else expand_sweep(options.overrides):
