@@ -34,7 +34,7 @@ def test_plugin_components_can_be_trained_and_are_listed(installed):
     assert metrics["worst_recall/test"] > 0.9
     assert "f1_by_class/vertical" in metrics
     listed = run_trainyard("train", "--help", environment={"PYTHONPATH": str(installed)}).stdout
-    assert "image_folder, kmnist, mnist, noisy_stripes, npz, stripes" in listed
+    assert "image_folder, kmnist, medmnist, mnist, noisy_stripes, npz, stripes" in listed
 
 
 def test_plugin_components_are_unknown_without_the_plugin_and_validated_with_it(installed):

@@ -119,7 +119,8 @@ def test_a_sync_survives_a_burst_of_rejected_requests_at_any_moment(count, serve
             server, lambda request, first=number: 503 if first <= request.number < first + count else None
         ) as proxy:
             result = sync_run(untracked, TrackingStore(proxy.url))
-            store = TrackingStore(proxy.url)
+            total = len(proxy.requests) - count
+            store = TrackingStore(f"http://127.0.0.1:{server}")
             key = f"tags.`trainyard.key` = '{count:016x}{number:016x}'"
             (run,) = store.iterate_runs(key)
             assert (run.info.run_id, run.info.status) == (result.run_id, "FINISHED")
@@ -127,7 +128,6 @@ def test_a_sync_survives_a_burst_of_rejected_requests_at_any_moment(count, serve
                 len(store.client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"))
                 == 1
             )
-            total = len(proxy.requests) - count
         number += 2 if count == 3 else 7
 
 
