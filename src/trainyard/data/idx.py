@@ -14,15 +14,17 @@ import gzip
 import hashlib
 import math
 import struct
+import sys
+import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.data.npz import load_npz
+from trainyard.data.npz import load_npz, read_stream
 from trainyard.errors import DatasetError
 
 _MAGIC_LENGTH = 4
@@ -33,6 +35,9 @@ _DTYPES = {_UINT8: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x
 _MAX_HEADER = _MAGIC_LENGTH + 4 * 255
 """The length of the longest header: the number of dimensions is one byte."""
 _GZIP_MAGIC = b"\x1f\x8b"
+
+IdxPath: TypeAlias = Path | zipfile.Path
+"""The path of an idx file, which may be in a zip archive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,7 @@ def load_verified_npz_array(path: Path, expected: IdxFile) -> NDArray[np.uint8]:
     return _verify_content(expected.header + array.tobytes(), expected, path)
 
 
-def load_idx(path: Path) -> NDArray[Any]:
+def load_idx(path: IdxPath) -> NDArray[Any]:
     """Loads an idx file, gzipped or not: an array of the type and shape in its header, read-only.
 
     Raises a DatasetError if it can't be read, its type is unknown, or its length contradicts its header.
@@ -99,27 +104,27 @@ def load_idx(path: Path) -> NDArray[Any]:
     shape, dtype = _parse_header(content, path)
     start = _MAGIC_LENGTH + 4 * len(shape)
     _check_length(len(content) - start, shape, dtype, path)
-    return np.frombuffer(content, dtype, offset=start).reshape(shape)
+    return np.frombuffer(memoryview(content).toreadonly()[start:], dtype).reshape(shape)
 
 
-def check_idx_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def check_idx_header(path: IdxPath) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Returns the shape and dtype of the array in an idx file, without reading it.
 
     Raises a DatasetError if the header is invalid, or the length of a file that is not gzipped contradicts it.
     """
     content = _read_content(path, _MAX_HEADER)
     shape, dtype = _parse_header(content, path)
-    if not is_gzipped(path):
+    if isinstance(path, Path) and not is_gzipped(path):
         _check_length(path.stat().st_size - _MAGIC_LENGTH - 4 * len(shape), shape, dtype, path)
     return shape, dtype
 
 
-def is_gzipped(path: Path) -> bool:
+def is_gzipped(path: IdxPath) -> bool:
     """Returns whether a file is gzipped, according to its content. Raises a DatasetError if it can't be read."""
     return _read_content(path, len(_GZIP_MAGIC), unpack=False) == _GZIP_MAGIC
 
 
-def _check_length(actual: int, shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> None:
+def _check_length(actual: int, shape: tuple[int, ...], dtype: np.dtype[Any], path: IdxPath) -> None:
     """Raises a DatasetError if an array does not have this number of bytes."""
     if actual != math.prod(shape) * dtype.itemsize:
         raise DatasetError(
@@ -128,7 +133,7 @@ def _check_length(actual: int, shape: tuple[int, ...], dtype: np.dtype[Any], pat
         )
 
 
-def _parse_header(content: bytes, path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _parse_header(content: bytes | bytearray, path: IdxPath) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Returns the shape and dtype that the first bytes of an idx file specify."""
     zeros, kind, dimensions = content[:2], content[2:3], content[3] if len(content) > _MAGIC_LENGTH else 0
     start = _MAGIC_LENGTH + 4 * dimensions
@@ -139,7 +144,7 @@ def _parse_header(content: bytes, path: Path) -> tuple[tuple[int, ...], np.dtype
     return struct.unpack(f">{dimensions}I", content[_MAGIC_LENGTH:start]), np.dtype(_DTYPES[kind[0]])
 
 
-def _read_content(path: Path, max_bytes: int = -1, *, unpack: bool = True) -> bytes:
+def _read_content(path: IdxPath, max_bytes: int = sys.maxsize, *, unpack: bool = True) -> bytearray:
     """Returns the first `max_bytes` bytes of a file, or all of them; by default, those of the uncompressed content.
 
     A gzipped file is recognized by its content, because browsers unpack files or remove the suffix.
@@ -148,8 +153,8 @@ def _read_content(path: Path, max_bytes: int = -1, *, unpack: bool = True) -> by
     try:
         with path.open("rb") as file:
             gzipped = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-        with gzip.open(path) if gzipped and unpack else path.open("rb") as file:
-            return bytes(file.read(max_bytes))
+        with path.open("rb") as file, gzip.open(file) if gzipped and unpack else file as content:
+            return read_stream(content, max_bytes)
     except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(
             f"{path}: expected {'a gzipped idx file' if gzipped else 'an idx file'}; it can't be read: "
@@ -157,7 +162,7 @@ def _read_content(path: Path, max_bytes: int = -1, *, unpack: bool = True) -> by
         ) from error
 
 
-def _verify_content(content: bytes, expected: IdxFile, path: Path) -> NDArray[np.uint8]:
+def _verify_content(content: bytes | bytearray, expected: IdxFile, path: Path) -> NDArray[np.uint8]:
     """Returns the array in an uncompressed idx file; raises a DatasetError if it is not the published one."""
     if len(content) != expected.size:
         amount = "more" if len(content) > expected.size else f"{len(content):,}"
@@ -170,10 +175,12 @@ def _verify_content(content: bytes, expected: IdxFile, path: Path) -> NDArray[np
             f"{path}: expected the content of {expected.name} with sha256 {expected.sha256}, "
             f"got {digest}{_describe_content(content)}"
         )
-    return np.frombuffer(content, np.uint8, offset=len(expected.header)).reshape(expected.shape)
+    return np.frombuffer(memoryview(content).toreadonly(), np.uint8, offset=len(expected.header)).reshape(
+        expected.shape
+    )
 
 
-def _describe_content(content: bytes) -> str:
+def _describe_content(content: bytes | bytearray) -> str:
     """Returns a suffix for a message if the content is a web page or empty, else an empty string."""
     start = content[:200].lstrip().lower()
     if start.startswith((b"<!doctype", b"<html")):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import math
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +20,7 @@ from trainyard.errors import DatasetError
 ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
 """The names of the four arrays of a data set in an npz file, as in Keras's data sets."""
 
+_CHUNK_BYTES = 2**20
 _FORMATS = {
     b"\x93NUMPY": "an npy file, which has a single array",
     b"\x89HDF": "an HDF5 file",
@@ -112,11 +115,23 @@ def _describe_file(path: Path) -> str:
     return f"it is a text file. {advice}" if is_text else ""
 
 
+def read_stream(file: IO[bytes] | gzip.GzipFile, max_bytes: int = sys.maxsize) -> bytearray:
+    """Reads a stream to its end, or at most `max_bytes` bytes, of which no second copy is made.
+
+    In contrast, `read` joins the parts of a compressed file, which needs twice the memory.
+    """
+    content = bytearray()
+    while chunk := file.read(min(_CHUNK_BYTES, max_bytes - len(content))):
+        content += chunk
+    return content
+
+
 def _load_member(archive: zipfile.ZipFile, member: str, path: Path) -> NDArray[Any]:
     """Loads one array of an open npz file; see `_check_header`."""
     with archive.open(member) as file:
         shape, fortran, dtype = _check_header(archive, member, path, file)
-        return np.frombuffer(file.read(), dtype).reshape(shape, order="F" if fortran else "C")
+        content = memoryview(read_stream(file)).toreadonly()
+        return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def _check_header(
