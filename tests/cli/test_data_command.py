@@ -58,7 +58,7 @@ def test_fetch_downloads_only_data_sets_that_are_missing(local_mnist, use_tiny_f
     [
         (
             "digits",
-            "digits: expected a published data set (fashion_mnist, kmnist, medmnist, mnist), got one without a download",
+            "digits: expected a published data set (emnist, fashion_mnist, kmnist, medmnist, mnist), got one without a download",
         ),
         ("mnits", "dataset: unknown dataset 'mnits'. Did you mean 'mnist'?"),
     ],

@@ -47,7 +47,7 @@ MISTAKES = [
     ("sweep.params.seed=3", "sweep.params.seed: unknown key 'seed'. To add it, use +sweep.params.seed=..."),
     ("notes=${nope}", "notes: Interpolation key 'nope' not found"),
     ("a==", "Error parsing override 'a=='"),
-    ("dataset.path=x", "dataset.path: unknown key 'path'. It is a field of npz, idx, image_folder, mnist, fashion_mnist, kmnist and medmnist: set dataset=npz"),
+    ("dataset.path=x", "dataset.path: unknown key 'path'. It is a field of npz, idx, mnist, fashion_mnist, kmnist, emnist, image_folder and medmnist: set dataset=npz"),
     ("optimizer.momentum=0.9", "It is a field of sgd, rmsprop and muon: set optimizer=sgd"),
     ("hydra.searchpath=[pkg://json]", "hydra.searchpath: refused, because it can import packages"),
     ("seed=1,2", "seed: expected one value, got several: seed=1,2. For a list, use brackets and quotes: 'seed=[1,2]'; to run once per value, use `run_sweep`"),

@@ -28,6 +28,7 @@ C = TypeVar("C", bound=type[ComponentConfig])
 
 BUILT_IN_MODULES = (
     "trainyard.data.datasets.digits",
+    "trainyard.data.datasets.emnist",
     "trainyard.data.datasets.image_folder",
     "trainyard.data.datasets.medmnist",
     "trainyard.data.datasets.mnist_family",

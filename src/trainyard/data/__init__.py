@@ -15,6 +15,7 @@ from trainyard.data.augmentation import NoAugmentation
 from trainyard.data.batches import BatchMaker, build_batch_maker, compute_inference_batch_size
 from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.data.datasets.digits import Digits
+from trainyard.data.datasets.emnist import Emnist
 from trainyard.data.datasets.image_folder import ImageFolder
 from trainyard.data.datasets.medmnist import Medmnist
 from trainyard.data.datasets.mnist_family import DATA_DIR_VARIABLE, DownloadableDataset, FashionMnist, Kmnist, Mnist

@@ -31,17 +31,17 @@ def load_cached_npz(path: Path, names: Sequence[str]) -> _Arrays:
     is invalid; nothing is stored then.
     """
     size = _measure_compressed_arrays(path)
-    return _load_cached(path, ["npz 1", list(names)], size, lambda: load_npz(path, names))
+    return load_cached(path, ["npz 1", list(names)], size, lambda: load_npz(path, names))
 
 
 def load_cached_idx(path: Path) -> NDArray[Any]:
     """Loads an array like `load_idx`. That of a large gzipped file comes from the cache; see `load_cached_npz`."""
     shape, dtype = check_idx_header(path)
     size = math.prod(shape) * dtype.itemsize if is_gzipped(path) else 0
-    return _load_cached(path, ["idx 1"], size, lambda: {"array": load_idx(path)})["array"]
+    return load_cached(path, ["idx 1"], size, lambda: {"array": load_idx(path)})["array"]
 
 
-def _load_cached(path: Path, kind: list[Any], size: int, load: Callable[[], _Arrays]) -> _Arrays:
+def load_cached(path: Path, kind: list[Any], size: int, load: Callable[[], _Arrays]) -> _Arrays:
     """Returns the arrays of a file, from the cache if the compressed ones have many bytes: `size`.
 
     `kind` identifies the format, its version, and the arrays.

@@ -6,22 +6,18 @@ ChestMNIST is missing, because its images have several labels each.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trainyard.config import register_dataset, setting
 from trainyard.data.dataset import Dataset, DataSpec, Split
-from trainyard.data.datasets.mnist_family import DATA_DIR_VARIABLE, Arrays, DownloadableDataset
+from trainyard.data.datasets.mnist_family import Arrays
+from trainyard.data.datasets.published_file import DownloadableFile, PublishedFile
 from trainyard.data.npz import load_npz
-from trainyard.errors import DatasetError
 
 _KEYS = ("train_images", "train_labels", "test_images", "test_labels", "val_images", "val_labels")
 _SIDE = 28
@@ -71,19 +67,23 @@ SUBSETS = {
 
 @register_dataset("medmnist")
 @dataclass(kw_only=True, slots=True)
-class Medmnist(DownloadableDataset):
+class Medmnist(DownloadableFile):
     """Medical images of 28 x 28 pixels with training, validation and test images (Yang et al., 2023)."""
 
     subset: str = setting("pathmnist", choices=tuple(SUBSETS))
     """Name of one of the data sets of MedMNIST."""
-    path: str | None = setting(None, identity=False)
-    """Path of the npz file, or folder that contains it. `null` searches the usual folders, then downloads the file."""
     mirrors: list[str] = setting(["https://zenodo.org/records/10519652/files"], nonempty=True, identity=False)
     """Base URLs from which the npz file is downloaded, tried in this order."""
 
     title: ClassVar[str] = "MedMNIST"
     folder_names: ClassVar[tuple[str, ...]] = ("medmnist",)
+    package_folder: ClassVar[str | None] = "~/.medmnist"
     url_suffix: ClassVar[str] = "?download=1"
+
+    @property
+    def published(self) -> PublishedFile:
+        """The npz file of the subset."""
+        return PublishedFile(f"{self.subset}.npz", SUBSETS[self.subset].md5)
 
     @property
     def known_shape(self) -> tuple[tuple[int, ...], int]:
@@ -98,7 +98,7 @@ class Medmnist(DownloadableDataset):
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields a problem if a mirror is not a URL, or validation images would be held out."""
-        yield from DownloadableDataset.problems(self)
+        yield from DownloadableFile.problems(self)
         if self.validation_fraction:
             message = f"expected 0, as MedMNIST contains validation images, got {self.validation_fraction}"
             yield "validation_fraction", message
@@ -110,69 +110,12 @@ class Medmnist(DownloadableDataset):
         spec = DataSpec(self.known_shape[0], SUBSETS[self.subset].class_names, pixel_max=255)
         return Dataset(self.subset, spec, train, test, str(source), validation=validation)
 
-    def load_local(self) -> tuple[Arrays, Path] | None:
-        """Loads the arrays of the npz file from the first location that has it; None if none has.
+    def read_arrays(self, path: Path) -> Arrays:
+        """Reads the arrays of the npz file, in the order of `_KEYS`: images, and labels as uint8 (n,)."""
+        arrays = load_npz(path, _KEYS)
+        return [arrays[key][:, 0].astype(np.uint8) if key.endswith("labels") else arrays[key] for key in _KEYS]
 
-        The locations are `path` or, if it is None, $TRAINYARD_DATA_DIR, Trainyard's cache and that of the package
-        medmnist. Damaged files in a cache are ignored. Elsewhere, they raise a DatasetError.
-        """
-        name = f"{self.subset}.npz"
-        if self.path is not None:
-            location = Path(self.path).expanduser()
-            file = location / name if location.is_dir() else location
-            if not file.is_file():
-                raise DatasetError(
-                    f"dataset.path: expected the file {name} or a folder with it, got {location}. Remove dataset.path "
-                    "to search other folders or download"
-                )
-            return _load_verified(file, self.subset), file
-        if data_dir := os.environ.get(DATA_DIR_VARIABLE):
-            file = Path(data_dir).expanduser() / self.folder_names[0] / name
-            if file.is_file():
-                return _load_verified(file, self.subset), file
-        for file in (self.cache / name, Path("~/.medmnist").expanduser() / name):
-            with contextlib.suppress(DatasetError):
-                if file.is_file():
-                    return _load_verified(file, self.subset), file
-        return None
-
-    def download_missing(self, progress: bool) -> tuple[Arrays, Path]:
-        """Downloads the npz file to the cache, and loads it; see `DownloadableDataset.download_missing`."""
-        file = self.cache / f"{self.subset}.npz"
-        return self.download(file, lambda path: _load_verified(path, self.subset), progress), file
-
-    def find_damaged_downloads(self) -> Iterator[tuple[Path, DatasetError]]:
-        """Yields each file in the cache that differs from the published file, with the error."""
+    def list_downloads(self) -> Iterator[tuple[Path, Callable[[Path], object]]]:
+        """Yields the npz file of each subset; see `DownloadableDataset.list_downloads`."""
         for subset in SUBSETS:
-            file = self.cache / f"{subset}.npz"
-            if file.is_file():
-                try:
-                    _check_digest(file, subset)
-                except DatasetError as error:
-                    yield file, error
-
-
-def _load_verified(path: Path, subset: str) -> Arrays:
-    """Loads the arrays of a published npz file, in the order of `_KEYS`: images, and labels as uint8 (n,).
-
-    Raises a DatasetError if the file differs from the published one.
-    """
-    _check_digest(path, subset)
-    arrays = load_npz(path, _KEYS)
-    return [_select_column(arrays[key]) if key.endswith("labels") else arrays[key] for key in _KEYS]
-
-
-def _select_column(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Returns labels, (n, 1), as uint8 (n,)."""
-    return labels[:, 0].astype(np.uint8)
-
-
-def _check_digest(path: Path, subset: str) -> None:
-    """Raises a DatasetError if a file can't be read or differs from the published npz file."""
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    except OSError as error:
-        raise DatasetError(f"{path}: expected {subset}.npz; it can't be read: {error}") from error
-    if digest != SUBSETS[subset].md5:
-        raise DatasetError(f"{path}: expected {subset}.npz with md5 {SUBSETS[subset].md5}, got {digest}")
+            yield from DownloadableFile.list_downloads(replace(self, subset=subset))

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -123,13 +124,17 @@ class DownloadableDataset(DatasetConfig):
 
     def find_damaged_downloads(self) -> Iterator[tuple[Path, DatasetError]]:
         """Yields each file in the cache that differs from the published file, with the error."""
-        for file in self.files:
-            path = self.cache / f"{file.name}.gz"
+        for path, verify in self.list_downloads():
             if path.is_file():
                 try:
-                    load_verified_idx(path, file)
+                    verify(path)
                 except DatasetError as error:
                     yield path, error
+
+    def list_downloads(self) -> Iterator[tuple[Path, Callable[[Path], object]]]:
+        """Yields the path of each file in the cache, and a function that raises a DatasetError if it is damaged."""
+        for file in self.files:
+            yield self.cache / f"{file.name}.gz", partial(load_verified_idx, expected=file)
 
     def _load_from(self, location: Path, *, include_root: bool = True) -> tuple[Arrays, Path] | None:
         """Loads the data set from an npz file, a folder (if `include_root`) or the known subfolders; None if absent."""
