@@ -97,6 +97,15 @@ def test_keys_name_the_arrays(tmp_path, arrays, keys):
     check_parts(load("npz", save(tmp_path / "a.npz", arrays), keys=keys), **{name: name for name in NAMES[:4]})
 
 
+@pytest.mark.parametrize("keys", [["a", "b"], {"x_train": "a", "y_train": "b"}])
+@pytest.mark.parametrize("others", [NAMES[2:3], NAMES[2:], ("images", "labels", "x", "y_val")])
+def test_arrays_that_complete_keys_do_not_name_are_ignored(tmp_path, keys, others):
+    path = save(tmp_path / "a.npz", rename("a", "b", *others) | {"class_names": np.array(["crow", "gull", "kite"])})
+    dataset = load("npz", path, keys=keys, test_fraction=0.25)
+    assert (len(dataset.train), len(dataset.test), dataset.validation) == (9, 3, None)
+    assert dataset.spec.class_names == ("crow", "gull", "kite")
+
+
 @pytest.mark.parametrize(
     ("arrays", "fields", "message"),
     [

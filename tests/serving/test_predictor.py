@@ -329,6 +329,15 @@ def test_images_and_labels_are_found_by_their_names():
         ({"images": x, "y_test": y}, [1, 0]),
         ({"images": x, "x_test": x, "y_test": y}, None),  # y_test belongs to x_test, which is not used
         ({"pixels": x, "weights": np.zeros((2, 8, 6))}, None),
+        ({"x_test": x, "labels": y}, [1, 0]),
+        ({"pixels": x, "labels": y}, [1, 0]),
+        ({"X_test": x, "test_labels": y, "X_train": x[:1], "train_labels": y[:1]}, [1, 0]),
+        ({"train_images": x[:1], "train_labels": y[:1], "val_images": x, "val_labels": y}, [1, 0]),
+        ({"x": x, "y": y}, [1, 0]),
+        ({"x_train": x, "y_train": y}, [1, 0]),
+        ({"x_test": x, "x_train": x[:1], "y_train": y[:1]}, None),
+        ({"arr_0": x, "arr_1": y}, [1, 0]),
+        ({"arr_0": x[:1], "arr_1": y[:1], "arr_2": x, "arr_3": y}, [1, 0]),
     ):
         np.savez("x.npz", **arrays)
         inputs = _load("x.npz")
@@ -340,6 +349,7 @@ def test_images_and_labels_are_found_by_their_names():
     ("arrays", "message"),
     [
         ({"a": np.zeros((2, 8, 6), int), "b": np.zeros((2, 8, 6), int)}, r"expected an array images or x_test, .*got a int64"),
+        ({"images": np.zeros((2, 8, 6), int), "data": np.zeros((2, 8, 6), int)}, r"expected an array images or x_test, .*got"),
         ({"labels": np.zeros(3, int)}, r"expected an array images or x_test, .*got labels int64 \(3,\)"),
         ({"images": np.full((2, 8, 6), -1.0)}, r"images: expected integers from 0 to 255 .*got float64 from -1 to -1"),
         ({"images": np.array([object()])}, r"Python objects, which are never unpickled"),

@@ -11,6 +11,7 @@ from trainyard.data.array_cache import (
     read_size_limit,
 )
 from trainyard.data.array_check import ArrayReport, check_arrays, find_array_config
+from trainyard.data.array_names import find_roles
 from trainyard.data.augmentation import NoAugmentation
 from trainyard.data.batches import BatchMaker, build_batch_maker, compute_inference_batch_size
 from trainyard.data.dataset import Dataset, DataSpec, Split

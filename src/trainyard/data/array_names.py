@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from trainyard.errors import DatasetError
 
@@ -31,7 +31,7 @@ def _build_spellings() -> dict[str, str]:
     """Returns the role of each name that is recognized. Names are in lower case, and have only letters and digits."""
     spellings = {"classnames": CLASS_NAMES, "labelnames": CLASS_NAMES}
     for kind, kind_names in _KINDS.items():
-        spellings |= dict.fromkeys(kind_names, f"{kind}_train")  # all images, without a test part
+        spellings |= dict.fromkeys(kind_names, kind)
         for part, part_names in _PARTS.items():
             for names in ((first, second) for first in kind_names for second in part_names):
                 spellings |= dict.fromkeys(("".join(names), "".join(reversed(names))), f"{kind}_{part}")
@@ -54,6 +54,18 @@ def find_keys_problem(keys: Keys) -> str | None:
     return None
 
 
+def find_roles(names: Collection[str]) -> dict[str, str]:
+    """Returns the role of each array with a usual name: one of `ROLES` and `CLASS_NAMES`, or ``x`` or ``y``.
+
+    Usual names are the spellings of ``x_train``, such as ``X_train``, ``train_x`` or ``train_images``; ``x`` or
+    ``images`` alone; and ``arr_0`` to ``arr_3`` in the order of `ROLES`, from ``numpy.savez`` without names.
+    """
+    if len(names) in _COUNTS and set(names) == {f"arr_{index}" for index in range(len(names))}:
+        return {f"arr_{index}": ROLES[index] for index in range(len(names))}
+    spelled = {name: _SPELLINGS.get(re.sub("[^a-z0-9]", "", name.lower())) for name in names}
+    return {name: role for name, role in spelled.items() if role is not None}
+
+
 def assign_roles(
     available: Mapping[str, str], keys: Keys, source: str, *, needs_test: bool, noun: str = "array"
 ) -> dict[str, str]:
@@ -61,8 +73,9 @@ def assign_roles(
 
     Args:
         available: A description of each array for messages, by its name.
-        keys: The names that the user chose. Other roles are assigned to arrays with usual names: a spelling of
-            ``x_train``, such as ``X_train``, ``train_x`` or ``train_images``; ``x`` alone; or ``arr_0`` to ``arr_3``.
+        keys: The names that the user chose. If they name the training images and labels, other images and labels are
+            ignored. Otherwise, the other roles are assigned to arrays with usual names; ``x`` and ``y`` are the
+            training images and labels.
         source: The beginning of messages.
         needs_test: Whether there must be test images; otherwise, there must be none.
         noun: What the names belong to, for messages.
@@ -75,12 +88,10 @@ def assign_roles(
     chosen = dict(keys) if isinstance(keys, Mapping) else dict(zip(ROLES, keys or (), strict=False))
     if missing := [name for name in chosen.values() if name not in available]:
         raise DatasetError(f"dataset.keys: expected {noun}s of {source}, got {missing[0]!r}. {listing}")
-    roles, spellings = dict(chosen), _SPELLINGS
-    if len(available) in _COUNTS and set(available) == {f"arr_{index}" for index in range(len(available))}:
-        spellings = {f"arr{index}": role for index, role in enumerate(ROLES)}  # numpy.savez without names
-    for name in available:
-        role = spellings.get(re.sub("[^a-z0-9]", "", name.lower()))
-        if role is None or role in chosen or name in chosen.values():
+    roles, is_complete = dict(chosen), chosen.keys() >= {*ROLES[:2]}
+    for name, found in find_roles(available).items():
+        role = f"{found}_train" if found in _KINDS else found
+        if role in chosen or name in chosen.values() or (is_complete and role in ROLES):
             continue
         if role in roles:
             raise DatasetError(

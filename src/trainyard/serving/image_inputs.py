@@ -15,6 +15,7 @@ from trainyard.data import (
     Preprocessing,
     check_images,
     convert_image,
+    find_roles,
     image_files,
     list_npz_arrays,
     load_image,
@@ -24,8 +25,8 @@ from trainyard.data import (
 )
 from trainyard.errors import DatasetError
 
-_LABELS = {"images": ("labels", "y_test"), "x_test": ("y_test", "labels")}
-"""The possible names of the array of labels, by the name of the array of images."""
+_PARTS = ("", "_test", "_val", "_train")
+"""The suffixes of the roles that `find_roles` returns. The first part that an npz file has is predicted."""
 _IMAGE_AXES = (3, 4)
 """The number of axes of an array of images: (n, height, width) or (n, height, width, channels)."""
 
@@ -73,9 +74,9 @@ def list_image_files(paths: Iterable[Path]) -> list[Path]:
 def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: ImageConversion) -> ImageInputs:
     """Loads an image file, or the images of an npz file, and converts them to the input of a model.
 
-    RGB images are converted to grayscale if the model was trained on grayscale images, and vice versa. Of an npz file,
-    the array ``images`` is used, else ``x_test``, else the only array that can hold images; labels are in ``labels`` or
-    ``y_test``.
+    RGB images are converted to grayscale if the model was trained on grayscale images, and vice versa. Arrays of an npz
+    file are found by their names, see `find_roles`: images without a part, such as ``images``, else those of the test,
+    validation or training part, else the only array that can hold images.
 
     Raises:
         DatasetError: If the file can't be read, its images have another size (without `resize`), or their background
@@ -112,15 +113,13 @@ def _load_arrays(
 ) -> tuple[NDArray[np.uint8], NDArray[np.unsignedinteger] | None]:
     """Returns the images of an npz file, uint8 (n, *image_shape), and their labels, class indices (n,), or None."""
     available = list_npz_arrays(path)
-    name = _choose_images(path, available)
-    label_names = [label_name for label_name in _LABELS.get(name, _LABELS["images"]) if label_name in available]
-    if name != "x_test" and "x_test" in available and "y_test" in label_names:
-        label_names.remove("y_test")  # it belongs to x_test, which is not used
-    arrays = load_npz(path, [name, *label_names[:1]])
+    roles = find_roles(available)
+    name = _choose_images(path, available, roles)
+    labels_name = _find_labels(name, roles)
+    arrays = load_npz(path, [name, *([labels_name] if labels_name else [])])
     images = _convert_images(path, check_images(arrays[name], f"{path}: {name}", spec.pixel_max), spec, conversion)
-    if not label_names:
+    if labels_name is None:
         return images, None
-    labels_name = label_names[0]
     labels = match_labels(arrays[labels_name], f"{path}: {labels_name}", spec.class_names)
     if len(labels) != len(images):
         raise DatasetError(
@@ -130,15 +129,15 @@ def _load_arrays(
     return images, labels
 
 
-def _choose_images(path: Path, arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> str:
-    """Returns the name of the array of images: a known name, else the only array that fits; else raises an error."""
-    if known_names := [name for name in _LABELS if name in arrays]:
-        return known_names[0]
-    candidates = [
+def _choose_images(path: Path, arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any]]], roles: dict[str, str]) -> str:
+    """Returns the name of the array of images: a usual name, else the only array that fits; else raises an error."""
+    known = ([name for name, role in roles.items() if role == f"x{part}"] for part in _PARTS)
+    fitting = [
         name
         for name, (shape, dtype) in arrays.items()
         if len(shape) in _IMAGE_AXES and np.issubdtype(dtype, np.integer)
     ]
+    candidates = next(filter(None, known), fitting)
     if len(candidates) != 1:
         received = ", ".join(f"{name} {dtype} {shape}" for name, (shape, dtype) in arrays.items()) or "no arrays"
         raise DatasetError(
@@ -146,6 +145,14 @@ def _choose_images(path: Path, arrays: dict[str, tuple[tuple[int, ...], np.dtype
             f"(n, height, width, channels), got {received}"
         )
     return candidates[0]
+
+
+def _find_labels(images: str, roles: dict[str, str]) -> str | None:
+    """Returns the name of the labels of an array: those of its part, else those of a part without images, else None."""
+    names = {role: name for name, role in roles.items()}
+    own = roles.get(images, "x").replace("x", "y", 1)
+    others = [f"y{part}" for part in _PARTS if f"x{part}" not in names]
+    return next((names[role] for role in (own, *others) if role in names), None)
 
 
 def _convert_images(
