@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from pages import shown_commands
+from PIL import Image
 from typer.testing import CliRunner
 
 import trainyard
@@ -20,6 +21,7 @@ from trainyard.cli.train import compose_job
 from trainyard.config.compose import compose_config
 from trainyard.config.overrides import expand_sweep
 from trainyard.config.schema import COMPONENT_GROUPS
+from trainyard.data import ImageFolder
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -121,6 +123,20 @@ def test_the_python_example_runs(keras):
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(compile(example, "README.md", "exec"), {})
     assert list(Path("outputs/quickstart").iterdir())
+
+
+def test_the_program_that_sorts_images_by_a_table_creates_a_folder_of_images():
+    (example,) = re.findall(r"```python\n(.*?)```", PAGES["docs/data.md"], re.DOTALL)
+    Path("birds/images").mkdir(parents=True)
+    labels = ["crow", "gull"] * 3
+    for number in range(6):
+        Image.new("L", (3, 2), number).save(f"birds/images/{number}.png")
+    Path("birds/labels.csv").write_text(
+        "\n".join(["file,label", *(f"{n}.png,{name}" for n, name in enumerate(labels))])
+    )
+    exec(compile(example, "data.md", "exec"), {})
+    dataset = ImageFolder(path="sorted", test_fraction=0.5).load(progress=False)
+    assert (dataset.spec.class_names, len(dataset.train), len(dataset.test)) == (("crow", "gull"), 3, 3)
 
 
 def test_every_config_group_is_listed():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import struct
 from pathlib import Path
 
@@ -127,6 +128,13 @@ def test_a_table_of_labels_beside_image_folders_is_no_idx_folder():
     assert "formats: JPEG" in _run("check", "birds")[1]
 
 
+def _put_images_in_one_folder():
+    (ROOT / "train/crow").rename(ROOT / "images")
+    for part in ("train", "test"):
+        shutil.rmtree(ROOT / part)
+    (ROOT / "labels.csv").write_text("file,label\n")
+
+
 def test_check_lists_all_problems_and_exits_with_1():
     for number in range(12):
         (ROOT / f"train/crow/{number:02}.csv").write_text("x")
@@ -146,6 +154,7 @@ def test_check_lists_all_problems_and_exits_with_1():
         (lambda: (ROOT / "train").rename("elsewhere"), "expected a folder train"),
         (lambda: (ROOT / "test").rename("elsewhere"), "dataset.test_fraction=0.2"),
         (lambda: ROOT.rename("elsewhere"), "does not exist"),
+        (_put_images_in_one_folder, "4 image files in one folder, birds/images, and the table birds/labels.csv."),
     ],
 )
 def test_check_explains_an_invalid_layout(change, message):

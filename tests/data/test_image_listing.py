@@ -119,6 +119,13 @@ def _flatten():
         _write(f"train/crow.{number}.jpg")
 
 
+def _add_table(images, table):
+    shutil.rmtree(ROOT)
+    for number in range(2):
+        _write(f"{images}{number}.png")
+    _write_text(table)
+
+
 def _link_loop():
     (ROOT / "train/crow/more").symlink_to((ROOT / "train/crow").absolute())
 
@@ -144,6 +151,16 @@ REJECTED = {
     "files without classes": (
         _flatten,
         r"3 outside of them, for example crow\.0\.jpg\. Create a folder per class, .*train/crow",
+    ),
+    "a table beside images": (
+        lambda: _add_table("images/", "labels.csv"),
+        r"2 image files in one folder, birds/images, and the table birds/labels\.csv\. .*folder with the name of its class",
+    ),
+    "a table beside training images": (lambda: _add_table("train/", "train.tsv"), r"table birds/train\.tsv\. "),
+    "a table among images": (lambda: _add_table("", "Labels.CSV"), r"table birds/Labels\.CSV\. "),
+    "a table among training images": (
+        lambda: _add_table("train/all/", "train/all/a.csv"),
+        r"table birds/train/all/a\.csv",
     ),
     "only files": (lambda: (shutil.rmtree(ROOT), _write("0.png")), "got 1 image files without folders"),
     "a file beside classes": (lambda: _write("test/0.png"), r"birds/test: .*got 1 outside of them"),

@@ -19,6 +19,7 @@ _IGNORED = {
     "system volume information",
 }  # fmt: skip
 """Files and folders of operating systems and programs, in lower case. Names that begin with a dot are ignored, too."""
+_TABLE_SUFFIXES = (".csv", ".tsv", ".xls", ".xlsx", ".parquet")
 _EXPECTED = "train/CLASS/ and test/CLASS/, or CLASS/, with image files"
 
 
@@ -65,10 +66,11 @@ def find_split_folders(root: Path) -> dict[str, Path]:
     """
     subfolders, files = list_subfolders(root)
     folders = _match_splits(root, subfolders)
-    if "train" not in folders:
-        if folders:
-            names = ", ".join(path.name for path in folders.values())
-            raise DatasetError(f"{root}: expected a folder train, as there is {names}, got none. Add or rename it")
+    if folders and "train" not in folders:
+        names = ", ".join(path.name for path in folders.values())
+        raise DatasetError(f"{root}: expected a folder train, as there is {names}, got none. Add or rename it")
+    _reject_table_of_labels(folders.get("train", root))
+    if not folders:
         _reject_other_layouts(root, subfolders, files)
         folders = {"train": root}
     return folders
@@ -124,6 +126,24 @@ def _explain_missing_test(root: Path, folders: dict[str, Path]) -> str:
         f"dataset.path: expected the folder {root / 'test'} with a subfolder per class; it does not exist. Draw the "
         f"test images from the training images, dataset.test_fraction=0.2{remedy}"
     )
+
+
+def _reject_table_of_labels(folder: Path) -> None:
+    """Raises a DatasetError if all training images are in one folder, and a table is in or beside it."""
+    subfolders, files = list_subfolders(folder)
+    if len(subfolders) == 1:
+        folder = subfolders[0]
+        subfolders, files = list_subfolders(folder)
+    images = sum(is_image_name(path.name) for path in files)
+    if subfolders or not images:
+        return
+    beside = list_subfolders(folder.parent)[1] if os.access(folder.parent, os.R_OK) else []
+    if tables := [path for path in (*beside, *files) if path.name.lower().endswith(_TABLE_SUFFIXES)]:
+        raise DatasetError(
+            f"dataset.path: expected a folder with {_EXPECTED}, got {images:,} image files in one folder, {folder}, "
+            f"and the table {tables[0]}. If it contains the labels, move each image into a folder with the name of its "
+            "class, or write images and labels to an npz file for dataset=npz"
+        )
 
 
 def _reject_other_layouts(root: Path, subfolders: list[Path], files: list[Path]) -> None:
