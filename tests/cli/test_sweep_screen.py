@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 import sys
@@ -311,6 +312,17 @@ def test_counts_remaining_time_and_the_best_trial_are_below_the_table():
     lines = draw_lines(screen)
     assert lines[-2].endswith("2 of 4 done, about 2 min 20 s left")
     assert lines[-1] == "best accuracy/val 0.7500, lr0.003 300x200x100 (trial 2)"
+
+
+def test_the_best_point_of_several_seeds_is_called_complete_and_always_has_a_name():
+    """Of a sweep over seeds alone, the labels of the trials have only the seed."""
+    trials = [dataclasses.replace(trial, label=f"seed{trial.seed}") for trial in make_trials(1, seeds=2)]
+    screen = SweepScreen(trials, "accuracy/val", slots=1, console=pipe(), clock=Clock())
+    for trial in trials:
+        screen.on_trial_begin(trial, 1)
+        screen.on_trial_done(trial, result(0.75), COUNTS)
+    assert draw_lines(screen)[-1] == "best complete point accuracy/val 0.7500, point 1 (mean of 2 seeds)"
+    assert "(2 of 2 done, best complete point 0.7500: point 1)" in printed(screen._console)
 
 
 def test_trials_of_an_earlier_start_count_as_done():

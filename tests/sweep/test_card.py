@@ -243,7 +243,7 @@ def test_page_shows_the_command_the_pruned_trials_and_the_cost(ranking, tmp_path
     assert "2 min 42 s: 2 min 30 s in 9 finished, 12.0 s in 1 pruned" in page.text
 
 
-def test_point_with_a_pruned_trial_is_not_ranked():
+def test_pruned_point_is_ranked_last_with_its_finished_seeds():
     """Of two points with three seeds, the first has one pruned trial and two good ones."""
     plan = make_plan(
         ["dataset.validation_fraction=0.2", "sweep.seeds=3", "sweep.name=mine", "optimizer.learning_rate=0.1,0.2"]
@@ -266,10 +266,13 @@ def test_point_with_a_pruned_trial_is_not_ranked():
         )  # fmt: skip
         ledger.record_result(trial.number, outcomes.done[trial.number])
     sweep_result = summarize_sweep(folder, "accuracy/val", plan.trials, outcomes)
-    assert [point.label for point in sweep_result.ranking.points] == ["lr0.2"]
-    text = Page((folder.path / "card.html").read_text()).text
-    assert "not even with their other seeds" in text
-    assert "51; pruning saved 9 more" in text
+    assert [(point.label, point.n) for point in sweep_result.ranking.points] == [("lr0.2", 3), ("lr0.1", 2)]
+    assert sweep_result.verdict.endswith("1 point was pruned and ranked last, by the seeds that finished.")
+    assert sweep_result.best.label == sweep_result.winner.label == "lr0.2"
+    page = Page((folder.path / "card.html").read_text())
+    assert any("2, pruned" in row for row in page.rows)
+    for text in ("Points that were pruned are last", "all other points were pruned", "51; pruning saved 9 more"):
+        assert text in page.text
 
 
 # ---------------------------------------------------------------------------------------------------------------

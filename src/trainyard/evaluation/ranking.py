@@ -20,7 +20,7 @@ import itertools
 import math
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,7 +80,9 @@ class RankedPoint:
         low: Lower end of the 95 % confidence interval of the mean (Student's t), or None for fewer than two values.
             `high` is the upper end.
         metrics: Means of the test metrics.
-        tied: Whether the point does not differ significantly from the best. True for the best itself.
+        is_pruned: Whether the sweep stopped the point before all its seeds had finished.
+        tied: Whether the point does not differ significantly from the best. True for the best itself. False for pruned
+            points below the best, which are not tested.
     """
 
     point: int
@@ -95,6 +97,7 @@ class RankedPoint:
     parameters: int
     metrics: Mapping[str, float]
     seconds: float
+    is_pruned: bool = False
     tied: bool = False
 
     @property
@@ -121,7 +124,7 @@ class Ranking:
 
     Attributes:
         objective: Metric that is compared, or None.
-        points: The points that have a finished run.
+        points: The points that have a finished run. Pruned points are below all others.
         n_tied: Number of points at the top that do not differ significantly from the best, including the best; 0 if
             nothing is compared. A lower point can be `tied` as well, if it has a large spread or only one seed.
     """
@@ -137,6 +140,16 @@ class Ranking:
 
     def format_verdict(self, advice: str = "Add sweep.seeds=5 to test them.") -> str:
         """Returns a summary in a few sentences. `advice` is what to do if every point has only one seed."""
+        complete = [point for point in self.points if not point.is_pruned]
+        pruned = len(self.points) - len(complete)
+        if not pruned or not complete:
+            return self._format_tests(advice)
+        subject = "1 point was" if pruned == 1 else f"{pruned:,} points were"
+        verdict = dataclasses.replace(self, points=complete).format_verdict(advice)
+        return f"{verdict} {subject} pruned and ranked last, by the seeds that finished."
+
+    def _format_tests(self, advice: str) -> str:
+        """Returns which points differ significantly; see `format_verdict`."""
         count = len(self.points)
         if not count:
             return "No trial finished."
@@ -171,8 +184,11 @@ class Ranking:
         return f"{top} {subject} not differ significantly from the best either, due to few seeds or a large spread."
 
 
-def rank(runs: Sequence[RankedRun], objective: str | None) -> Ranking:
+def rank(runs: Sequence[RankedRun], objective: str | None, pruned: Collection[int] = ()) -> Ranking:
     """Ranks the points of finished runs by the mean of the objective over their seeds; None compares nothing.
+
+    The points with the numbers in `pruned` are below all others, also if their mean is better: the seeds that finished
+    before the point was pruned are its better ones.
 
     Raises:
         ValueError: If there is an objective and a run has no value for it.
@@ -181,17 +197,22 @@ def rank(runs: Sequence[RankedRun], objective: str | None) -> Ranking:
     for run in sorted(runs, key=lambda run: run.number):
         by_point.setdefault(run.point, []).append(run)
     step = find_step([run.value for run in runs if run.value is not None])
-    points = [_build_point(by_point[number], objective, step) for number in sorted(by_point)]
+    points = [
+        dataclasses.replace(_build_point(by_point[number], objective, step), is_pruned=number in pruned)
+        for number in sorted(by_point)
+    ]
     if objective is None or not points:
         return Ranking(objective=objective, points=points, n_tied=0)
     sign = -1 if higher_is_better(objective) else 1
-    best, *other_points = sorted(points, key=lambda point: sign * statistics.fmean(point.values))
-    differences = [compare_points(point, best, step) for point in other_points]
+    best, *others = sorted(points, key=lambda point: (point.is_pruned, sign * statistics.fmean(point.values)))
+    tested = [point for point in others if point.is_pruned == best.is_pruned]
+    differences = [compare_points(point, best, step) for point in tested]
     p_values = adjust_by_holm([difference.p_value for difference in differences])
     ranked = [dataclasses.replace(best, tied=True)]
-    for point, difference, p_value in zip(other_points, differences, p_values, strict=True):
+    for point, difference, p_value in zip(tested, differences, p_values, strict=True):
         significantly_worse = p_value < SIGNIFICANCE_LEVEL and sign * difference.value > 0
         ranked.append(dataclasses.replace(point, tied=not significantly_worse))
+    ranked += others[len(tested) :]
     n_tied = sum(1 for _ in itertools.takewhile(lambda point: point.tied, ranked))
     return Ranking(objective=objective, points=ranked, n_tied=n_tied)
 

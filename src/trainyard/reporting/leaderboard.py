@@ -120,18 +120,19 @@ def explain_ranking(ranking: Ranking) -> str:
         return "In plan order."
     if not ranking.has_repeats:
         return "Each point has one seed, so it is unknown whether the differences are due to chance."
+    pruned = " Points that were pruned are last, with the seeds that finished, and are not tested."
     return (
         f"≈ marks points that do not differ significantly from the best ({100 * SIGNIFICANCE_LEVEL:g} % level; "
         "t-tests, paired by seed where possible, with Holm's correction for multiple comparisons). ± is the standard "
         f"deviation over the seeds. The interval is the {100 * CONFIDENCE_LEVEL:g} % confidence interval of the mean "
-        "(Student's t)."
+        f"(Student's t).{pruned if any(point.is_pruned for point in ranking.points) else ''}"
     )
 
 
 def _build_row(rank: int, point: RankedPoint, ranking: Ranking) -> TableRow:
     """Returns a point as a row of the card's table. `rank` is counted from 1, the best point first."""
     marked = point.tied and ranking.has_repeats
-    statistics = [TableCell(str(point.n))]
+    statistics = [TableCell(f"{point.n}, pruned" if point.is_pruned else str(point.n), point.n)]
     if point.mean is not None:
         ends = [f"{end:.{count_decimals(point.mean)}f}" for end in (point.low, point.high) if end is not None]
         interval = TableCell(" to ".join(ends), _round(point.low))

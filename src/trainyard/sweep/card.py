@@ -169,6 +169,8 @@ def _describe_lead(ranking: Ranking) -> str:
     if len(ranking.points) < 2:  # noqa: PLR2004 - a lead needs a second point
         return ""
     second, difference = ranking.points[1], compare_first_two(ranking)
+    if second.is_pruned and not ranking.points[0].is_pruned:
+        return "all other points were pruned"
     if not difference.value:
         return f"none: {second.label} has the same value"
     lead = f"{abs(difference.value):.4f} ahead of {second.label}"

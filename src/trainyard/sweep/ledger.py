@@ -118,9 +118,14 @@ class EpochReport:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The end of a trial: it is done, was pruned, or failed and is not retried in the same session."""
+    """The end of a trial: it is done, was pruned, or failed and is not retried in the same session.
+
+    `value` is the objective of a trial that is done; None without an objective, or if the trial is not done.
+    """
 
     trial: int
+    state: TrialState
+    value: float | None = None
 
 
 class Ledger:
@@ -284,7 +289,7 @@ class Ledger:
             reason = entry.get("reason", "")
             record = replace(record, state=TrialState(kind), result=result, reason=reason)
             if not entry.get("again"):
-                self.events.append(Ended(number))
+                self.events.append(Ended(number, record.state, result.objective if result and kind == "done" else None))
         self._records[number] = record
 
 

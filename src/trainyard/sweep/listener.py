@@ -63,6 +63,7 @@ class SweepBar(SweepListener):
         """Prepares the bar of all trials, of which `slots` run in parallel, with the outcomes of earlier sessions."""
         self._objective = objective
         self._total = len(trials)
+        self._best_title = "best complete point" if self._total > len({trial.point for trial in trials}) else "best"
         self._ended = len(outcomes.done) + len(outcomes.pruned)
         self._bar: Any = None
 
@@ -81,7 +82,8 @@ class SweepBar(SweepListener):
         if self._bar is None:
             return
         counts: SweepCounts = event[2]
-        best = {} if counts.best is None else {f"best {self._objective}": f"{counts.best:.4f}"}
+        title = f"{self._best_title} {self._objective}"
+        best = {} if counts.best is None else {title: f"{counts.best:.4f}"}
         failed = {"failed": counts.failed} if counts.failed else {}
         self._bar.set_postfix({**best, **failed}, refresh=False)
         self._bar.update(counts.done + counts.failed + counts.pruned - self._bar.n)

@@ -52,7 +52,7 @@ class TrialStatus:
 
 @dataclass(frozen=True, slots=True)
 class BestSoFar:
-    """The best point so far. A point with several seeds counts with its mean, after all its trials are done.
+    """The best point so far, of those whose trials are all done. A point with several seeds counts with its mean.
 
     `source` is the trial or the seeds that the value is from: ``'trial 7'``, or ``'mean of 5 seeds'``.
     """
@@ -132,6 +132,16 @@ class SweepProgress:
             if self._by_state[state]
         ]
         return f"{len(self.ranked):,} of {self.total:,} done{''.join(others)}"
+
+    @property
+    def best_title(self) -> str:
+        """The title of the best point, which says that points with several seeds count after all of them are done."""
+        return "best complete point" if self.has_repeats else "best"
+
+    @property
+    def has_repeats(self) -> bool:
+        """Whether points have several seeds."""
+        return self.total > len(self._points)
 
     @property
     def fraction(self) -> float:
@@ -261,9 +271,8 @@ class SweepProgress:
         mean = sum(values) / len(values) if len(values) == len(point) else math.nan
         if not math.isnan(mean) and (self.best is None or self._sign * mean < self._sign * self.best.value):
             source = f"mean of {len(point)} seeds" if len(point) > 1 else f"trial {status.trial.number}"
-            self.best = BestSoFar(
-                mean, find_common_label(seed.trial.label for seed in point), status.trial.point, source
-            )
+            label = find_common_label(seed.trial.label for seed in point) or f"point {status.trial.point}"
+            self.best = BestSoFar(mean, label, status.trial.point, source)
 
     def _compute_sort_key(self, status: TrialStatus) -> float:
         """Returns a number that sorts statuses from best to worst; a missing or NaN value is the worst."""

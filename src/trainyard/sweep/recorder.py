@@ -138,6 +138,7 @@ class TrialRecorder:
 
     def record_pruned(self, trial: Trial, reason: str) -> None:
         """Records that a trial was pruned."""
+        self._trials[trial.number] = trial  # if it did not start, it replaces its placeholder
         self._ledger.record_pruned(trial.number, reason)
         self.outcomes.pruned[trial.number] = reason
         for listener in self.listeners:

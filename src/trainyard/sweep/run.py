@@ -180,7 +180,9 @@ def _run_trials(
                 parent_run_id = _prepare_trials(recorder, tracker, folder, slots)
                 task = TrialTask(plan.name, plan.objective, plan.policy.pruner != OFF, parent_run_id)
                 queue = SearchQueue(plan.space, plan.policy, folder, prior_sweeps) if plan.space else TrialQueue()
-                pruner = TrialPruner(plan.policy, plan.epochs, ledger) if plan.policy.pruner != OFF else None
+                pruner = None
+                if plan.policy.pruner != OFF:
+                    pruner = TrialPruner(plan.policy, plan.epochs, ledger, recorder.trials)
                 with open_trial_runner(plan, folder, task) as runner:
                     SweepScheduler(plan.policy, recorder, queue, runner, runs=tracker, pruner=pruner).run()
         if plan.space:

@@ -12,6 +12,7 @@ from trainyard.config import SweepConfig
 from trainyard.errors import TrackingError
 from trainyard.evaluation import Trial, TrialResult
 from trainyard.sweep.launch.process_pool import JobExit, Message
+from trainyard.sweep.ledger import Ended, TrialState
 from trainyard.sweep.pruner import TrialPruner
 from trainyard.sweep.recorder import TrialRecorder
 from trainyard.sweep.results import has_finished, load_result
@@ -51,7 +52,10 @@ class SweepScheduler:
         queue, runner = self._queue, self._runner
         while (queue.has_more() and not self._should_stop()) or len(runner):
             while runner.has_free_slot and not self._should_stop() and (trial := queue.take()):
-                runner.start(trial, self._recorder.record_start(trial))
+                if self._pruner and (reason := self._pruner.find_skip_reason(trial.number)):
+                    self._end_pruned(trial, reason)
+                else:
+                    runner.start(trial, self._recorder.record_start(trial))
             for event in runner.poll() if len(runner) else ():  # none runs if no further point could be drawn
                 trial = self._recorder.get_trial(event.number)
                 if isinstance(event, JobExit):
@@ -88,12 +92,11 @@ class SweepScheduler:
         result = load_result(folder)
         if result and (not failure or self._is_finished(result)):
             self._recorder.record_done(trial, result)
-            self._report_end(trial, result.objective)
+            self._report_end(trial, TrialState.DONE, result.objective)
             return
         prune_reason = self._prune_reasons.pop(trial.number, "")
         if prune_reason and not failure:
-            self._recorder.record_pruned(trial, prune_reason)
-            self._report_end(trial, None)
+            self._end_pruned(trial, prune_reason)
             return
         can_retry = self._recorder.count_attempts(trial) <= self._policy.retries
         will_retry = can_retry and not (result and has_finished(folder))
@@ -101,12 +104,17 @@ class SweepScheduler:
         if will_retry:
             self._queue.put_last(trial)
         else:
-            self._report_end(trial, None)
+            self._report_end(trial, TrialState.FAILED)
 
-    def _report_end(self, trial: Trial, value: float | None) -> None:
+    def _end_pruned(self, trial: Trial, reason: str) -> None:
+        """Records and reports that a trial was pruned."""
+        self._recorder.record_pruned(trial, reason)
+        self._report_end(trial, TrialState.PRUNED)
+
+    def _report_end(self, trial: Trial, state: TrialState, value: float | None = None) -> None:
         """Reports the end of a trial that is not retried; `value` is None if it failed or was pruned."""
         if self._pruner:
-            self._pruner.report_end(trial.number, value)
+            self._pruner.report_end(Ended(trial.number, state, value))
         self._queue.finish(trial, value)
 
     def _is_finished(self, result: TrialResult) -> bool:

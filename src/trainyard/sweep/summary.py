@@ -107,11 +107,11 @@ def summarize_sweep(
 
 
 def rank_trials(trials: Sequence[Trial], outcomes: TrialOutcomes, objective: str | None) -> Ranking:
-    """Ranks the points of a sweep. Points with a pruned trial are excluded, because their other seeds are biased."""
-    excluded = {trial.point for trial in trials if trial.number in outcomes.pruned}
+    """Ranks the points of a sweep by their finished trials. Points with a pruned trial are below all others."""
+    pruned = {trial.point for trial in trials if trial.number in outcomes.pruned}
     points: dict[int, list[Trial]] = {}
     for trial in trials:
-        if trial.number in outcomes.done and trial.point not in excluded:
+        if trial.number in outcomes.done:
             points.setdefault(trial.point, []).append(trial)
     runs = []
     for point in points.values():
@@ -134,7 +134,7 @@ def rank_trials(trials: Sequence[Trial], outcomes: TrialOutcomes, objective: str
                     parameters=result.parameters,
                 )
             )
-    return rank(runs, objective)
+    return rank(runs, objective, pruned)
 
 
 def describe_swept(header: Mapping[str, Any], trials: Sequence[Trial]) -> dict[str, str]:
@@ -163,7 +163,8 @@ def describe_sampling(header: Mapping[str, Any]) -> str:
 def compute_cost(ledger: Ledger, trials: Sequence[Trial], outcomes: TrialOutcomes) -> SweepCost:
     """Returns the cost of the sweep, computed from its ledger."""
     records = {trial.number: ledger.get_trial_record(trial.number) for trial in trials}
-    last_epochs = {number: last.epoch for number in outcomes.pruned if (last := records[number].last_epoch)}
+    # a trial that was pruned before it started has no last epoch
+    last_epochs = {number: last.epoch if (last := records[number].last_epoch) else 0 for number in outcomes.pruned}
     planned = {trial.number: trial.config["training"]["epochs"] for trial in trials if trial.number in last_epochs}
     return SweepCost(
         wall_seconds=sum(session.seconds for session in ledger.sessions),

@@ -155,16 +155,13 @@ class SearchQueue(TrialQueue):
         self._rejected += 1
 
     def _report_point(self, point: int) -> None:
-        """Reports a point to the sampler: the mean of its finished trials, or the last values of its pruned trials.
-
-        If any trial was pruned, the finished ones are ignored, because they are the trials with the best seeds.
-        """
+        """Reports a point to the sampler: the mean of its finished trials, or if all were pruned, their last values."""
         values = self._values[point]
         records = map(self._ledger.get_trial_record, values)
         pruned = [record.last_epoch for record in records if record.state is TrialState.PRUNED and record.last_epoch]
-        finished = [value for value in values.values() if value is not None and not pruned]
+        finished = [value for value in values.values() if value is not None]
         self._reported[point] = statistics.fmean(finished) if finished else None
-        if pruned:
+        if pruned and not finished:
             value = statistics.fmean(report.value for report in pruned)
             self._sampler.report_pruned(self._turns[point], min(report.epoch for report in pruned), value)
         else:
@@ -179,7 +176,7 @@ class SearchQueue(TrialQueue):
             if isinstance(event, PriorPoint | EpochReport):
                 continue
             if isinstance(event, Ended):
-                self.finish(trials[event.trial], self._ledger.get_objective_value(event.trial))
+                self.finish(trials[event.trial], event.value)
                 continue
             self._sampler.draw(event.drawn)
             if event.point is None:

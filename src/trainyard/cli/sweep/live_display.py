@@ -107,13 +107,18 @@ class SweepScreen(SweepListener):
         metrics = {self._progress.shown_metric: status.value, NO_OBJECTIVE: result.metrics.get(NO_OBJECTIVE)}
         parts = [f"{name} {format_metric(name, value)}" for name, value in metrics.items() if value is not None]
         best = self._progress.best
-        best_text = f", best {format_metric(self._progress.shown_metric, best.value)}: {best.label}" if best else ""
+        best_text = ""
+        if best:
+            value = format_metric(self._progress.shown_metric, best.value)
+            best_text = f", {self._progress.best_title} {value}: {best.label}"
         parts.append(f"{format_duration(result.seconds)}  ({self._progress.counts}{best_text})")
         self._print_event(trial, "done", ", ".join(parts), STATE_STYLES[TrialState.DONE])
 
     def on_trial_pruned(self, trial: Trial, reason: str, counts: object) -> None:  # noqa: ARG002
         """Shows that a trial was pruned."""
         with self._lock:
+            if self._progress.update_trial(trial):  # drawn, but pruned before it started
+                self._table = TrialTable(self._progress)
             self._progress.prune_trial(trial.number, reason)
         if not self._live:
             self._print_event(trial, "pruned", f"{reason}  ({self._progress.counts})", STATE_STYLES[TrialState.PRUNED])

@@ -68,6 +68,9 @@ def print_sweep_status(sweep: SweepStatus, *, console: Console | None = None) ->
 
 
 def _format_best(progress: SweepProgress) -> str:
-    """Returns the best value with its label and the objective; empty if there is none."""
+    """Returns the best value with its label and the objective, and its seeds if several; empty if there is none."""
     best, metric = progress.best, progress.shown_metric
-    return f"{format_metric(metric, best.value)} {best.label} ({metric})" if best else ""
+    if not best:
+        return ""
+    source = f", {best.source}" if progress.has_repeats else ""
+    return f"{format_metric(metric, best.value)} {best.label} ({metric}{source})"

@@ -210,7 +210,7 @@ def build_ranking_columns(
     if objective:
         columns[objective] = [point.describe() for point in points]
     if objective and ranking.has_repeats:
-        columns["seeds"] = [str(point.n) for point in points]
+        columns["seeds"] = [f"{point.n}, pruned" if point.is_pruned else str(point.n) for point in points]
         columns["95 %"] = [
             "" if point.low is None or point.high is None else f"{point.low:.4f} to {point.high:.4f}"
             for point in points

@@ -88,7 +88,7 @@ class TrialTable:
         lines += ["", self._draw_overall_bar(width)]
         if best:
             value = f"{self._progress.shown_metric} {format_metric(self._progress.shown_metric, best.value)}"
-            parts = ("best ", "dim"), (value, "bold"), f", {best.label} ({best.source})"
+            parts = (f"{self._progress.best_title} ", "dim"), (value, "bold"), f", {best.label} ({best.source})"
             lines.append(Text.assemble(*parts, no_wrap=True, overflow="ellipsis"))
         return Group(*lines)
 
