@@ -13,13 +13,11 @@ from PIL import Image
 
 from trainyard.config.compose import compose_config
 from trainyard.config.serialization import dump_config
-from trainyard.data.dataset import Dataset, DataSpec, Split
+from trainyard.data.dataset import DataSpec
 from trainyard.evaluation.scoring import score_predictions
 from trainyard.reporting import embed_image
 from trainyard.reporting.formatting import format_duration, format_value
-from trainyard.reporting.run_report import ReportPage, find_changed_values, write_report
-from trainyard.training.trainer import TrainResult
-from trainyard.training.xla import XlaChoice
+from trainyard.reporting.run_report import DatasetSummary, ReportPage, find_changed_values, write_report
 
 pytestmark = pytest.mark.pictures
 
@@ -79,7 +77,6 @@ def build_page(config, tmp_path, class_names):
     actual = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2], np.uint8)
     predicted = np.array([0, 0, 0, 1, 1, 1, 1, 2, 2, 0])
     result = score_predictions(np.eye(len(class_names), dtype=np.float32)[predicted] * 0.7 + 0.1, actual, spec)
-    splits = [Split(np.zeros((count, 8, 8), np.uint8), np.zeros(count, np.uint8)) for count in (1200, 400, 10)]
     plots = {}
     for caption, name in {
         "Learning curves": "learning_curves",
@@ -94,35 +91,29 @@ def build_page(config, tmp_path, class_names):
         finished="2026-03-01 14:05",
         notes="First line.\nSecond <b>line</b>.",
         config=config,
-        dataset=Dataset("animals", spec, splits[0], splits[2], "a folder", splits[1]),
+        dataset=DatasetSummary("animals", "a folder", spec, train=1200, validation=400, test=10),
         dataset_digest="d1ce" * 16,
         model_summary='Model: "mlp"\n┃ hidden_1 ┃ (None, 64) ┃',
         layers=3,
         parameters=1234567,
-        training=TrainResult(
-            xla=XlaChoice(on=True, reason="a dense network"),
-            history=[
-                {
-                    "loss/train": 0.91234,
-                    "accuracy/train": 0.5,
-                    "learning_rate/value": 1e-3,
-                    "time/epoch_seconds": 1.234,
-                },
-                {
-                    "loss/train": 0.41234,
-                    "accuracy/train": 0.75,
-                    "learning_rate/value": 5e-4,
-                    "time/epoch_seconds": 1.5,
-                },
-            ],
-            best_epoch=2,
-            engine="fit",
-            engine_reason="it is the only one",
-            compile_seconds=1.25,
-            train_seconds=61.0,
-        ),
+        engine="fit: it is the only one",
+        history=[
+            {
+                "loss/train": 0.91234,
+                "accuracy/train": 0.5,
+                "learning_rate/value": 1e-3,
+                "time/epoch_seconds": 1.234,
+            },
+            {
+                "loss/train": 0.41234,
+                "accuracy/train": 0.75,
+                "learning_rate/value": 5e-4,
+                "time/epoch_seconds": 1.5,
+            },
+        ],
+        best_epoch=2,
         evaluation=result,
-        timings={"load": 0.5, "train": 61.0, "evaluate": 1.25},
+        timings={"load": 0.5, "compile": 1.25, "train": 61.0, "evaluate": 1.25},
         provenance={"Commit": "c0ffee", "Command": "trainyard train a=<b>"},
         plots=plots,
     )

@@ -39,7 +39,7 @@ def _fail(error, file):
 )
 def test_an_error_while_a_file_is_written_becomes_a_warning(error):
     progress, folder = Listening(), Path.cwd()
-    warnings = WarningLog(folder, progress)
+    warnings = WarningLog(folder, progress.detail)
     (folder / "evaluation").mkdir()
     file = folder / "evaluation" / "plot.png"
     with warnings.catch(file):
@@ -64,7 +64,7 @@ def test_an_error_while_a_file_is_written_becomes_a_warning(error):
     ids=["interrupt", "memory", "tracking", "full disk"],
 )
 def test_errors_that_a_file_did_not_cause_are_raised(error, raised):
-    warnings = WarningLog(Path.cwd(), Progress())
+    warnings = WarningLog(Path.cwd(), Progress().detail)
     with pytest.raises(raised), warnings.catch(Path("plot.png").absolute()):
         raise error
     assert not warnings.messages
@@ -79,7 +79,7 @@ def test_an_interrupt_that_a_library_swallows_while_it_draws_is_raised():
         except KeyboardInterrupt as interrupt:
             raise ValueError("interrupted") from interrupt
 
-    warnings = WarningLog(Path.cwd(), Progress())
+    warnings = WarningLog(Path.cwd(), Progress().detail)
     with pytest.raises(KeyboardInterrupt), raise_on_signals(), warnings.catch(Path("plot.png").absolute()):
         draw()
 

@@ -17,6 +17,7 @@ from trainyard.cli import (
     image_data,
     mlflow_ui,
     predict,
+    report,
     reproduce,
     rerun,
     run_commands,
@@ -35,6 +36,7 @@ add_command(mlflow_ui.ui)
 add_command(rerun.rerun)
 add_command(reproduce.reproduce, context_settings={"allow_interspersed_args": True})
 add_command(compare.compare)
+add_command(report.report)
 add_command(export.export)
 add_command(export.promote)
 add_command(predict.predict)

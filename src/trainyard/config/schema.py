@@ -237,6 +237,10 @@ class TrackingConfig(ComponentConfig, ABC):
     only nests runs of the same experiment (see `experiment`). `null` nests it under no run."""
     model: bool = setting(True)
     """Whether to log an MLflow model that can be served. `model.h5` and `model.keras` are always written."""
+    plots: str | None = setting(None, choices=("all", "best", "none"))
+    """Whether to draw plots and write `report.html`. `all`: at the end of each run. `best`: in a sweep, at its end, and
+    only for its best three points. `none`: only on request, by ``trainyard report RUN``. `null` is `best` in a
+    sweep, otherwise `all`."""
     diff: bool = setting(True)
     """Whether to log the uncommitted changes of the git checkout as `environment/git.diff`. Files and values that may
     be secret are left out."""

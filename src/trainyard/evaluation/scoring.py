@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -55,53 +55,35 @@ class UndefinedMetric(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class EvalResult:
-    """The predictions of a model on labelled images, and the metrics computed from them.
+class Scores:
+    """The predicted classes of labelled images, and the scores computed from them.
 
     Attributes:
-        probabilities: float32 (n, classes), 0..1.
         predicted: (n,), the most probable class of each image; uint8, or uint16 if there are more than 256 classes.
         actual: uint8 or uint16 (n,), the labels.
+        confidence: float32 (n,), the probability of the predicted class of each image, 0..1.
         loss: Mean cross-entropy, in nats.
         per_class: The scores of each class, in label order.
         macro: The unweighted mean over the classes for which the score is defined.
         weighted: The mean over classes, weighted by support.
         confusion: int64 (classes, classes). Rows are actual classes, columns are predicted classes.
-        report: The classification report in scikit-learn's layout with two decimals, as the published baseline has it.
-        top_k: The number of most probable classes that top-k accuracy considers. None if the data has no more classes.
-        top_k_accuracy: The fraction of images whose label is among the `top_k` most probable classes, 0..1, or None.
-        roc_auc: The area under the ROC curve, one class against the rest, averaged over classes. None if a class has
-            no image.
-        extra_metrics: The metrics selected by `evaluation.metrics`, by name, except undefined ones.
-        undefined_metrics: Those that are undefined for these predictions, or whose function failed, by name.
     """
 
-    probabilities: NDArray[np.float32]
     predicted: NDArray[np.unsignedinteger]
     actual: NDArray[np.unsignedinteger]
+    confidence: NDArray[np.float32]
     loss: float
     accuracy: float
     per_class: list[ClassScores]
     macro: ClassScores
     weighted: ClassScores
     confusion: NDArray[np.int64]
-    report: str
-    top_k: int | None
-    top_k_accuracy: float | None
-    roc_auc: float | None
     calibration: Calibration
-    extra_metrics: dict[str, float]
-    undefined_metrics: dict[str, UndefinedMetric]
 
     @property
     def classes_without_images(self) -> list[str]:
         """The names of the classes that have no test images, in label order."""
         return [scores.name for scores in self.per_class if not scores.support]
-
-    @property
-    def confidence(self) -> NDArray[np.float32]:
-        """The probability of the predicted class of each image: float32 (n,), 0..1."""
-        return np.asarray(self.probabilities.max(axis=1))
 
     def mistakes(self, count: int) -> NDArray[np.intp]:
         """Returns the indices of at most `count` wrong predictions, the most confident first."""
@@ -119,6 +101,30 @@ class EvalResult:
             f"no test images of {len(absent):,} of {len(self.per_class):,} classes: {names}{more}. Their recall and F1 "
             "and the ROC AUC are undefined: they are not logged, and the averages do not include them"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class EvalResult(Scores):
+    """The predictions of a model on labelled images, and the metrics computed from them.
+
+    Attributes:
+        probabilities: float32 (n, classes), 0..1.
+        report: The classification report in scikit-learn's layout with two decimals, as the published baseline has it.
+        top_k: The number of most probable classes that top-k accuracy considers. None if the data has no more classes.
+        top_k_accuracy: The fraction of images whose label is among the `top_k` most probable classes, 0..1, or None.
+        roc_auc: The area under the ROC curve, one class against the rest, averaged over classes. None if a class has
+            no image.
+        extra_metrics: The metrics selected by `evaluation.metrics`, by name, except undefined ones.
+        undefined_metrics: Those that are undefined for these predictions, or whose function failed, by name.
+    """
+
+    probabilities: NDArray[np.float32]
+    report: str
+    top_k: int | None
+    top_k_accuracy: float | None
+    roc_auc: float | None
+    extra_metrics: dict[str, float]
+    undefined_metrics: dict[str, UndefinedMetric]
 
     def metrics(self) -> dict[str, float]:
         """Returns the metrics by the names under which they are logged, without undefined ones.
@@ -192,7 +198,7 @@ def score_predictions(
     Raises:
         TrainingError: If a probability is not finite.
     """
-    from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, top_k_accuracy_score
+    from sklearn.metrics import log_loss, top_k_accuracy_score
 
     if invalid := int((~np.isfinite(probabilities)).any(axis=1).sum()):
         raise TrainingError(
@@ -201,33 +207,60 @@ def score_predictions(
         )
     config = config or EvaluationConfig()
     labels = list(range(spec.classes))
-    predicted = probabilities.argmax(axis=1).astype(np.min_scalar_type(spec.classes - 1))
-    per_class, macro, weighted = _score_classes(actual, predicted, spec)
-    accuracy = float(accuracy_score(actual, predicted))
     normalised = probabilities.astype(np.float64) / probabilities.sum(axis=1, dtype=np.float64, keepdims=True)
+    scores = score_classes(
+        probabilities.argmax(axis=1).astype(np.min_scalar_type(spec.classes - 1)),
+        actual,
+        probabilities.max(axis=1),
+        spec,
+        loss=float(log_loss(actual, normalised, labels=labels)),
+        bins=config.calibration_bins,
+    )
     top_k = config.top_k if config.top_k < spec.classes else None
     extra = {name: _compute_metric(name, probabilities, actual) for name in config.metrics}
     return EvalResult(
+        **{field.name: getattr(scores, field.name) for field in fields(scores)},
         probabilities=probabilities,
-        predicted=predicted,
-        actual=actual,
-        loss=float(log_loss(actual, normalised, labels=labels)),
-        accuracy=accuracy,
-        per_class=per_class,
-        macro=macro,
-        weighted=weighted,
-        confusion=confusion_matrix(actual, predicted, labels=labels),
-        report=_render_report(per_class, accuracy, macro, weighted),
+        report=_render_report(scores),
         top_k=top_k,
         top_k_accuracy=float(top_k_accuracy_score(actual, normalised, k=top_k, labels=labels)) if top_k else None,
         roc_auc=_roc_auc(normalised, actual),
-        calibration=measure_calibration(probabilities.max(axis=1), predicted == actual, config.calibration_bins),
         extra_metrics={name: value for name, value in extra.items() if isinstance(value, float)},
         undefined_metrics={name: value for name, value in extra.items() if isinstance(value, UndefinedMetric)},
     )
 
 
-def _score_classes(
+def score_classes(
+    predicted: NDArray[np.unsignedinteger],
+    actual: NDArray[np.unsignedinteger],
+    confidence: NDArray[np.float32],
+    spec: DataSpec,
+    *,
+    loss: float,
+    bins: int,
+) -> Scores:
+    """Computes the scores of predicted classes, of which `confidence` is the probability; see `Scores`.
+
+    `bins` is the number of bins of the calibration.
+    """
+    from sklearn.metrics import accuracy_score, confusion_matrix
+
+    per_class, macro, weighted = _score_each_class(actual, predicted, spec)
+    return Scores(
+        predicted=predicted,
+        actual=actual,
+        confidence=confidence,
+        loss=loss,
+        accuracy=float(accuracy_score(actual, predicted)),
+        per_class=per_class,
+        macro=macro,
+        weighted=weighted,
+        confusion=confusion_matrix(actual, predicted, labels=list(range(spec.classes))),
+        calibration=measure_calibration(confidence, predicted == actual, bins),
+    )
+
+
+def _score_each_class(
     actual: NDArray[np.unsignedinteger], predicted: NDArray[np.unsignedinteger], spec: DataSpec
 ) -> tuple[list[ClassScores], ClassScores, ClassScores]:
     """Returns the scores of each class, their unweighted mean and their mean weighted by support."""
@@ -249,22 +282,22 @@ def _score_classes(
     )
 
 
-def _render_report(per_class: Sequence[ClassScores], accuracy: float, macro: ClassScores, weighted: ClassScores) -> str:
+def _render_report(scores: Scores) -> str:
     """Returns the report that scikit-learn's `classification_report` prints; undefined scores are ``nan``.
 
     `classification_report` can either show the undefined scores of absent classes, or a precision of 0 for classes
     that are never predicted, but not both.
     """
-    width = max(len(scores.name) for scores in (*per_class, weighted))
+    width = max(len(row.name) for row in (*scores.per_class, scores.weighted))
 
-    def render_row(scores: ClassScores) -> str:
-        values = "".join(f" {value:>9.2f}" for value in (scores.precision, scores.recall, scores.f1))
-        return f"{scores.name:>{width}} {values} {scores.support:>9}\n"
+    def render_row(row: ClassScores) -> str:
+        values = "".join(f" {value:>9.2f}" for value in (row.precision, row.recall, row.f1))
+        return f"{row.name:>{width}} {values} {row.support:>9}\n"
 
     titles = "".join(f" {title:>9}" for title in ("precision", "recall", "f1-score", "support"))
-    rows = "".join(map(render_row, per_class))
-    total = f"{'accuracy':>{width}} {'':20} {accuracy:>9.2f} {macro.support:>9}\n"
-    return f"{'':{width}} {titles}\n\n{rows}\n{total}{render_row(macro)}{render_row(weighted)}"
+    rows = "".join(map(render_row, scores.per_class))
+    total = f"{'accuracy':>{width}} {'':20} {scores.accuracy:>9.2f} {scores.macro.support:>9}\n"
+    return f"{'':{width}} {titles}\n\n{rows}\n{total}{render_row(scores.macro)}{render_row(scores.weighted)}"
 
 
 def _compute_metric(

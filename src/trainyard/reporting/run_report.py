@@ -7,7 +7,7 @@ from a disk or shown in a frame. With many classes, it contains a script that so
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trainyard.config import dump_config, flatten_config
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trainyard.config import RunConfig
-    from trainyard.data import Dataset
-    from trainyard.evaluation import EvalResult
-    from trainyard.training import TrainResult
+    from trainyard.data import DataSpec
+    from trainyard.evaluation import Scores
 
 TEMPLATE = "report.html"
 CURVES_FILE = "learning_curves.png"
@@ -32,9 +31,21 @@ SHOWN_IN_HEADER = ("name", "notes")
 """Config values that the header of the page shows already."""
 
 
+@dataclass(frozen=True, slots=True)
+class DatasetSummary:
+    """The data set of a run: its name and source, and the number of images of each of its splits."""
+
+    name: str
+    source: str
+    spec: DataSpec
+    train: int
+    validation: int | None
+    test: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportPage:
-    """The content of the page. The key figures are computed from `evaluation` and `training`."""
+    """The content of the page. The key figures are computed from `evaluation` and `timings`."""
 
     title: str
     experiment: str
@@ -42,20 +53,25 @@ class ReportPage:
     """Date and time when the run finished."""
     notes: str = ""
     config: RunConfig
-    dataset: Dataset
+    dataset: DatasetSummary
     dataset_digest: str
     model_summary: str
     layers: int
     """Number of layers with a kernel."""
     parameters: int
     """Number of parameters of the model, including those that are not trainable."""
-    training: TrainResult
-    evaluation: EvalResult
+    engine: str
+    """The engine that trained the model, and the reason for its choice."""
+    history: Sequence[Mapping[str, float]]
+    """One mapping per epoch from logged names to values."""
+    best_epoch: int | None
+    """The epoch, counted from 1, whose weights early stopping restored. None if it restored none."""
+    evaluation: Scores
     timings: Mapping[str, float]
-    """Seconds by stage, in order."""
+    """Seconds by stage, in order; ``compile`` and ``train`` are required."""
     provenance: Mapping[str, str]
     """Displayed values by label, in order."""
-    plots: Mapping[str, Path]
+    plots: Mapping[str, Path] = field(default_factory=dict)
     """PNG files by caption, in order."""
     warnings: Sequence[str] = ()
     """What is undefined or missing in the report, and why."""
@@ -72,7 +88,7 @@ def write_report(path: Path, page: ReportPage) -> None:
         "headline": _build_headline(page),
         "changes": find_changed_values(page.config),
         "config_text": dump_config(page.config),
-        "epoch_columns": list(dict.fromkeys(name for epoch in page.training.history for name in epoch)),
+        "epoch_columns": list(dict.fromkeys(name for epoch in page.history for name in epoch)),
         "curves": [embed_image(caption, file) for caption, file in page.plots.items() if file.name == CURVES_FILE],
         "plots": [embed_image(caption, file) for caption, file in page.plots.items() if file.name != CURVES_FILE],
         "max_plain_classes": MAX_PLAIN_CLASSES,
@@ -102,9 +118,9 @@ def find_changed_values(config: RunConfig) -> dict[str, tuple[Any, Any]]:
 
 def _build_headline(page: ReportPage) -> dict[str, tuple[str, str]]:
     """Returns the key figures by title, each with a short explanation."""
-    result, training = page.evaluation, page.training
+    result = page.evaluation
     wrong, images = int((result.predicted != result.actual).sum()), len(result.actual)
-    seconds = training.compile_seconds + training.train_seconds
+    seconds = page.timings["compile"] + page.timings["train"]
     absent = len(result.classes_without_images)
     classes, with_images = len(result.per_class) - absent, " with test images" if absent else ""
     return {
@@ -113,7 +129,7 @@ def _build_headline(page: ReportPage) -> dict[str, tuple[str, str]]:
         "Macro F1": (f"{result.macro.f1:.4f}", f"mean over {classes:,} classes{with_images}"),
         "Training": (
             format_duration(seconds),
-            f"{format_count(len(training.history), 'epoch')}, including compilation",
+            f"{format_count(len(page.history), 'epoch')}, including compilation",
         ),
         "Parameters": (f"{page.parameters:,}", f"{format_count(page.layers, 'layer')} with a kernel"),
     }

@@ -4,6 +4,8 @@ from trainyard.runs.console import ScreenProgress, build_ui_command, print_resul
 from trainyard.runs.context import TrialInfo, build_provenance_tags
 from trainyard.runs.experiment import run_experiment
 from trainyard.runs.lookup import MODEL_SUFFIXES, find_model, find_run, find_run_folder, find_start_model, load_model
+from trainyard.runs.report import report_run, write_missing_report
 from trainyard.runs.result import RunResult
 from trainyard.runs.resume import load_recorded_overrides
 from trainyard.runs.sync import LiveRunError, find_run_folders, sync_run
+from trainyard.runs.tested_images import load_test_images

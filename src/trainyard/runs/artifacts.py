@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +12,9 @@ import numpy as np
 
 from trainyard.config import RunConfig, dump_config
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.evaluation import MAX_LISTED_CLASSES, EvalResult
+from trainyard.evaluation import EvalResult
 from trainyard.models import build_serving_model
-from trainyard.reporting import ReportPage, plots, write_report
-from trainyard.runs.result import RunResult
-from trainyard.runs.warning_log import WarningLog
 from trainyard.system import (
-    REPORTED_PACKAGES,
     GitState,
     atomic_write,
     hide_notebook_output,
@@ -34,6 +29,9 @@ if TYPE_CHECKING:
     from trainyard.data import DataSpec
 
 SERVABLE_FILE = ".servable.keras"
+MODEL_SUMMARY = "model_summary.txt"
+MACHINE, VERSIONS = "environment/machine.json", "environment/versions.txt"
+TEST_PREDICTIONS = "evaluation/test_predictions.npz"
 
 
 def create_run_folder(folder: Path) -> Path:
@@ -67,7 +65,7 @@ def write_provenance(folder: Path, config: RunConfig, overrides: Sequence[str], 
         "".join(f"- {json.dumps(override)}\n" for override in overrides) or "[]\n"
     )
     versions = list_installed_versions()
-    (environment / "versions.txt").write_text("".join(f"{name}=={version}\n" for name, version in versions.items()))
+    (folder / VERSIONS).write_text("".join(f"{name}=={version}\n" for name, version in versions.items()))
     if git and git.dirty and config.tracking.diff:
         (environment / "git.diff").write_text(git.describe_changes())
 
@@ -138,7 +136,7 @@ def write_evaluation(folder: Path, result: EvalResult, first_predictions: int) -
     (folder / "evaluation" / "confusion_matrix.json").write_text(matrix)
     write_json(folder / "evaluation" / "first_predictions.json", first)
     np.savez_compressed(
-        folder / "evaluation" / "test_predictions.npz",
+        folder / TEST_PREDICTIONS,
         predicted=result.predicted,
         actual=result.actual,
         probability=result.confidence,
@@ -148,49 +146,6 @@ def write_evaluation(folder: Path, result: EvalResult, first_predictions: int) -
 def _replace_nan(score: float) -> float | None:
     """Returns None for an undefined score, because NaN is not valid JSON."""
     return None if np.isnan(score) else score
-
-
-def write_plots_and_report(
-    trained: RunResult, timings: dict[str, float], tags: dict[str, str], warnings: WarningLog
-) -> None:
-    """Draws all plots of a run and writes its report.html. What can't be written is left out, with a warning.
-
-    `timings` are seconds per stage.
-    """
-    plot_files = _draw_plots(trained.folder, trained, warnings)
-    file = trained.folder / "report.html"
-    with warnings.catch(file):
-        write_report(file, _build_report_page(trained, timings, tags, plot_files, warnings.messages))
-
-
-def _draw_plots(folder: Path, trained: RunResult, warnings: WarningLog) -> dict[str, Path]:
-    """Draws all plots of a run. Returns the plot files by caption, in the order in which the report shows them."""
-    images, spec = trained.dataset.test.images, trained.dataset.spec
-    result, config = trained.evaluation, trained.config.evaluation
-    many_classes = len(result.per_class) > MAX_LISTED_CLASSES
-    matrix_caption = "Most frequent confusions" if many_classes else "Confusion matrix"
-    drawings: dict[str, tuple[str, Callable[[Path], None]]] = {
-        "Learning curves": (
-            "learning_curves.png",
-            lambda file: plots.draw_learning_curves(trained.training.history, file, trained.training.best_epoch),
-        ),
-        matrix_caption: ("confusion_matrix.png", lambda file: plots.draw_confusion_matrix(result, file)),
-        "First predictions": (
-            "predictions.png",
-            lambda file: plots.draw_predictions(images, result, spec, config.first_predictions, file),
-        ),
-        "Most confident mistakes": (
-            "evaluation/mistakes.png",
-            lambda file: plots.draw_mistakes(images, result, spec, config.mistakes, file),
-        ),
-        "Calibration": ("evaluation/calibration.png", lambda file: plots.draw_calibration(result.calibration, file)),
-    }
-    files = {}
-    for caption, (name, draw) in drawings.items():
-        with warnings.catch(folder / name):
-            draw(folder / name)
-            files[caption] = folder / name
-    return files
 
 
 def describe_model(config: RunConfig, model: keras.Model) -> list[str]:
@@ -210,49 +165,3 @@ def describe_model(config: RunConfig, model: keras.Model) -> list[str]:
 def count_layers(model: keras.Model) -> int:
     """Returns the number of layers with a kernel."""
     return sum(any(weight.name == "kernel" for weight in layer.weights) for layer in model.layers)
-
-
-def _build_report_page(
-    trained: RunResult,
-    timings: dict[str, float],
-    tags: dict[str, str],
-    plot_files: dict[str, Path],
-    warnings: Sequence[str],
-) -> ReportPage:
-    """Returns the content of the run's report; `plot_files` have captions."""
-    config, model, machine = trained.config, trained.model, trained.machine
-    commit = tags.get(names.GIT_COMMIT)
-    changes = ", with local changes" if tags.get(names.GIT_DIRTY) == "true" else ""
-    versions = list_installed_versions()
-    provenance_rows = {
-        "Command": tags[names.COMMAND],
-        "Commit": f"{commit}{changes}" if commit else "not in a git repository",
-        "Config hash": tags[names.CONFIG_HASH],
-        "Seed": tags[names.SEED],
-        "Dataset digest": tags[names.DATASET_DIGEST],
-        "Weights digest": tags[names.WEIGHTS_DIGEST],
-        "Engine": tags[names.ENGINE],
-        "XLA": tags[names.XLA],
-        "Threads": tags[names.THREADS],
-        "Machine": f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['platform']}",
-        "Versions": ", ".join(f"{name} {versions[name]}" for name in REPORTED_PACKAGES if name in versions),
-        "Python": machine["python"],
-    }
-    return ReportPage(
-        title=config.model.label,
-        experiment=config.experiment,
-        finished=f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
-        notes=config.notes,
-        config=config,
-        dataset=trained.dataset,
-        dataset_digest=tags[names.DATASET_DIGEST],
-        model_summary=render_model_summary(model),
-        layers=count_layers(model),
-        parameters=model.count_params(),
-        training=trained.training,
-        evaluation=trained.evaluation,
-        timings=timings,
-        provenance=provenance_rows,
-        plots=plot_files,
-        warnings=warnings,
-    )

@@ -24,6 +24,7 @@ from trainyard.evaluation import evaluate
 from trainyard.runs import artifacts
 from trainyard.runs.context import RunContext, TrialInfo, build_request, build_start_tags
 from trainyard.runs.lookup import find_start_model, load_start_weights
+from trainyard.runs.report import is_report_written, write_plots_and_report
 from trainyard.runs.result import RunResult
 from trainyard.runs.resume import load_resume_point, plan_checkpoints
 from trainyard.runs.sync import upload_run
@@ -209,7 +210,7 @@ def _start_tensorflow(run: RunContext) -> tuple[int, dict[str, Any]]:
     )
     threads = configure_tensorflow(seed, training.threads, training.determinism, training.precision)
     machine = collect_machine_info(threads)
-    artifacts.write_json(run.folder / "environment" / "machine.json", machine)
+    artifacts.write_json(run.folder / artifacts.MACHINE, machine)
     drawn_seed = {names.DRAWN_SEED: str(seed)} if training.determinism == "off" else {}
     run.tracker.set_tags({names.THREADS: str(machine["threads"]), **drawn_seed})
     run.tracker.wait_until_created()
@@ -265,7 +266,7 @@ def _build_model(run: RunContext, spec: DataSpec) -> keras.Model:
     if run.start_model and run.resume_point is None:
         load_start_weights(model, run.start_model)
         run.progress.detail(f"starting from the weights of {run.start_model}")
-    (run.folder / "model_summary.txt").write_text(artifacts.render_model_summary(model))
+    (run.folder / artifacts.MODEL_SUMMARY).write_text(artifacts.render_model_summary(model))
     run.tracker.log_params({"model.layers": artifacts.count_layers(model), "model.parameters": model.count_params()})
     run.tracker.set_tags({names.INITIAL_WEIGHTS_DIGEST: hash_weights(model)})
     return model
@@ -327,7 +328,7 @@ def _train(
 def _log_results(run: RunContext, trained: RunResult) -> None:
     """Writes all artifacts, and logs them with the tags and metrics of the result and the servable model."""
     folder, tracker, evaluation = run.folder, run.tracker, trained.evaluation
-    warnings = WarningLog(folder, run.progress)
+    warnings = WarningLog(folder, run.progress.detail)
     warnings.add_undefined_scores(evaluation)
     tags = {**run.tags, **_build_result_tags(trained)}
     artifacts.write_evaluation(folder, evaluation, run.config.evaluation.first_predictions)
@@ -337,7 +338,8 @@ def _log_results(run: RunContext, trained: RunResult) -> None:
         tracker.log_model(
             artifacts.save_servable_model(folder, trained.model, run.config.model.label, trained.dataset.spec)
         )
-    artifacts.write_plots_and_report(trained, run.timer.seconds, tags, warnings)
+    if is_report_written(run.config.tracking, is_trial=run.trial is not None):
+        write_plots_and_report(trained, run.timer.seconds, tags, warnings)
     tracker.log_folder()
     tracker.flush()
 

@@ -77,7 +77,7 @@ def sync_run(folder: Path, store: TrackingStore | None = None) -> SyncResult:
                     f"{folder}: the run was not uploaded: it has no final status, so it may still be running on host "
                     f"{host}. Run `trainyard sync` on {host}"
                 )
-            store = store or _find_store(folder, logged)
+            store = store or find_store(folder, logged)
             run_id = logged.stores.get(store.name)
             is_stored = run_id is not None and has_run(store, run_id, logged)
             return SyncResult(
@@ -111,7 +111,7 @@ def upload_run(folder: Path, store: TrackingStore) -> str:
     return run_id
 
 
-def _find_store(folder: Path, logged: LoggedOperations) -> TrackingStore:
+def find_store(folder: Path, logged: LoggedOperations) -> TrackingStore:
     """Returns the store that a run was configured for. If tracking was off, returns the default of new runs."""
     if logged.uri is None:
         return TrackingStore.default()

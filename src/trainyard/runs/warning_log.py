@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from trainyard.errors import TrainyardError, summarize_error
 from trainyard.evaluation import EvalResult
-from trainyard.system import Progress, explain_disk_full, prefer_interrupt, redact_credentials
+from trainyard.system import explain_disk_full, prefer_interrupt, redact_credentials
 from trainyard.tracking import names
 
 
 class WarningLog:
     """Reports each warning of a run on a line, and appends it, with its traceback, to warnings.txt in the folder."""
 
-    def __init__(self, folder: Path, progress: Progress) -> None:
+    def __init__(self, folder: Path, notify: Callable[[str], None]) -> None:
         self._folder = folder
-        self._progress = progress
+        self._notify = notify
         self.messages: list[str] = []
 
     def add(self, message: str, details: str = "") -> None:
         """Reports a warning. `details`, such as a traceback, are only written to the file."""
         self.messages.append(message)
-        self._progress.detail(f"warning: {message}")
+        self._notify(f"warning: {message}")
         file = self._folder / names.WARNINGS_FILE
         with file.open("a", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(redact_credentials(f"{message}\n{details}\n"))

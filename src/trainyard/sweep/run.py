@@ -189,6 +189,7 @@ def _run_trials(
             folder.write_overview(folder.read_header(), recorder.trials)
         result = summarize()
         tracker.log_result(result)
+        tracker.log_reports(result)
     return result
 
 

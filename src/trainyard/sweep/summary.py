@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainyard.config import find_common_label
-from trainyard.evaluation import RankedPoint, RankedRun, Ranking, Trial, rank
+from trainyard.evaluation import RankedPoint, RankedRun, Ranking, Trial, TrialResult, rank
 from trainyard.reporting import build_ranking_frame, render_ranking_html, write_leaderboard
 from trainyard.sweep.card import CardPage, SweepCost, write_card
 from trainyard.sweep.folder import SweepFolder
@@ -21,6 +21,10 @@ from trainyard.system import format_command_line
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_REPORTED_POINTS = 3
+"""The number of best points for which the plots and the report of a run are written, with ``tracking.plots=best``."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -62,6 +66,14 @@ class SweepResult:
     def verdict(self) -> str:
         """Which points differ significantly, in one or two sentences."""
         return self.ranking.format_verdict()
+
+    def find_best_results(self) -> list[TrialResult]:
+        """Returns the results of the best points, each with its first seed, whose reports the sweep writes."""
+        if self.objective is None:
+            return []
+        trials = {trial.number: trial for trial in self.trials}
+        best = [point.runs[0].number for point in self.ranking.points[:_REPORTED_POINTS]]
+        return [self.outcomes.done[number] for number in best if trials[number].config["tracking"]["plots"] != "none"]
 
     def to_frame(self) -> pd.DataFrame:
         """Returns a pandas DataFrame with a row per point, best first: settings, objective, interval, test metrics."""

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trainyard.errors import TrackingError
+from trainyard.errors import TrackingError, TrainyardError
 from trainyard.evaluation import Trial, TrialResult
 from trainyard.reporting import TABLE, render_leaderboard_markdown
-from trainyard.runs import build_provenance_tags, sync_run
+from trainyard.runs import build_provenance_tags, sync_run, write_missing_report
 from trainyard.sweep.launch.devices import RAY_LAUNCHER
 from trainyard.sweep.listener import SweepCounts, SweepListener
 from trainyard.sweep.plan import SweepPlan
@@ -30,6 +30,7 @@ class SweepTracker(SweepListener):
         """Does not access the tracking store yet. `notify` is called with a message when the store fails."""
         self._plan = plan
         self._run = Tracker(plan.store, notify, "The sweep continues; its folder contains all results")
+        self._notify = notify
         self._status = "FINISHED"
         on_ray = plan.hydra_section.launcher._target_ == RAY_LAUNCHER
         self._ended_elsewhere: tuple[()] | None = None if on_ray else ()  # Ray ends tasks with their sweep
@@ -126,6 +127,18 @@ class SweepTracker(SweepListener):
         best = {names.BEST_RUN_ID: winner.run_id} if winner and winner.run_id else {}
         self._run.set_tags({names.NOTE: note, names.LOGGED_TABLES: json.dumps(table), **best})
         self._run.log_files(result.files, names.SWEEP_FOLDER)
+
+    def log_reports(self, result: SweepResult) -> None:
+        """Draws the plots and writes the reports of the best points, as far as they are missing, and logs them."""
+        for best in result.find_best_results():
+            folder = Path(best.folder)
+            try:
+                files = write_missing_report(folder, self._notify)
+            except TrainyardError as error:  # for example because the folder was deleted
+                self._notify(f"the plots of a run are left out: {error}")
+            else:
+                if best.run_id:
+                    self._run.log_run_files(best.run_id, folder, files)
 
     def _build_params(self) -> dict[str, Any]:
         """Returns the params of the parent run, by their logged names."""

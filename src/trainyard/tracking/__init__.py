@@ -13,5 +13,5 @@ from trainyard.tracking.stores import URI_VARIABLE
 from trainyard.tracking.tracker import Tracker, open_tracker
 from trainyard.tracking.tracking_store import StoredModel, TrackingStore
 from trainyard.tracking.ui_views import SHARE_KEY, build_sweep_view_key
-from trainyard.tracking.upload import has_run, upload_operations
+from trainyard.tracking.upload import has_run, upload_files, upload_operations
 from trainyard.tracking.writer import RunRequest

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,7 +18,7 @@ from trainyard.tracking import names
 from trainyard.tracking.mlflow_model import ServableModel
 
 if TYPE_CHECKING:
-    from mlflow.entities import LoggedModel
+    from mlflow.entities import LoggedModel, Run
 
     from trainyard.tracking.retrying_client import RetryingClient
     from trainyard.tracking.tracking_store import TrackingStore
@@ -30,6 +31,7 @@ DIGEST_LENGTH = 36
 TimedMetrics: TypeAlias = tuple[Mapping[str, float], int, int]
 """Values by metric name, the step, and the time of measurement in milliseconds since 1970."""
 
+_CONTEXT_TAG = "mlflow.data.context"
 _MAX_PARAM_LENGTH = 6000
 MAX_TAG_LENGTH = 5000
 _THREADS = 8
@@ -126,8 +128,26 @@ def log_inputs(run: OpenRun, inputs: Sequence[DatasetInput]) -> None:
             source=json.dumps({"uri": split.source}),
             profile=json.dumps({"images": split.images, "image_shape": split.image_shape, "classes": split.classes}),
         )
-        mlflow_inputs.append(MlflowInput(dataset, [InputTag("mlflow.data.context", split.context)]))
+        mlflow_inputs.append(MlflowInput(dataset, [InputTag(_CONTEXT_TAG, split.context)]))
     run.client.log_inputs(run.run_id, mlflow_inputs)
+
+
+def read_inputs(entity: Run) -> Iterator[DatasetInput]:
+    """Yields the splits of the data set that `log_inputs` logged to a run. Inputs of other programs are left out."""
+    for entry in entity.inputs.dataset_inputs if entity.inputs else ():
+        context = next((tag.value for tag in entry.tags if tag.key == _CONTEXT_TAG), "")
+        dataset = entry.dataset
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            profile = json.loads(dataset.profile)
+            shape = tuple(profile.pop("image_shape"))
+            source = json.loads(dataset.source)["uri"]
+            yield DatasetInput(dataset.name, context, dataset.digest, source, image_shape=shape, **profile)
+
+
+def log_run_files(run: OpenRun, run_id: str, folder: Path, files: Sequence[str]) -> None:
+    """Uploads files in the folder of a run of the same store, by their paths in it, to the artifacts of that run."""
+    for subfolder, group in itertools.groupby(sorted(files), key=lambda file: str(PurePosixPath(file).parent)):
+        log_files(replace(run, run_id=run_id), [folder / file for file in group], subfolder)
 
 
 def log_files(run: OpenRun, paths: Sequence[Path], subfolder: str = "") -> None:

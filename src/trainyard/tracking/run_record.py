@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trainyard.system import is_process_alive
 from trainyard.tracking import names
 from trainyard.tracking.operation_log import load_operations
-from trainyard.tracking.operations import DIGEST_LENGTH
+from trainyard.tracking.operations import DIGEST_LENGTH, DatasetInput, find_test_split, read_inputs
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -33,7 +33,7 @@ class RunRecord:
         metrics: The last value of each metric.
         started: Start time in milliseconds since 1970.
         ended: End time in milliseconds since 1970; None if the run has not ended.
-        test_digest: The first 36 characters of the sha256 of the test images; None if the run did not log them.
+        inputs: The splits of the data set that the run used; empty if it did not log them.
         folder: The run's folder; None if it is not on this machine.
         store: The store that the record was loaded from. None if it was loaded from `folder`.
     """
@@ -47,7 +47,7 @@ class RunRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
     started: int = 0
     ended: int | None = None
-    test_digest: str | None = None
+    inputs: Sequence[DatasetInput] = ()
     folder: Path | None = None
     store: TrackingStore | None = None
 
@@ -55,6 +55,12 @@ class RunRecord:
     def key(self) -> str | None:
         """The unique key that Trainyard gave the run, a UUID in hexadecimal; None for runs of other programs."""
         return self.tags.get(names.RUN_KEY)
+
+    @property
+    def test_digest(self) -> str | None:
+        """The first 36 characters of the sha256 of the test images; None if the run did not log them."""
+        split = find_test_split(self.inputs)
+        return split.digest[:DIGEST_LENGTH] if split else None
 
     @property
     def reference(self) -> str:
@@ -148,7 +154,6 @@ def load_run_record(folder: Path) -> RunRecord:
     Raises a ConfigError if the folder has no operation log, or the operation log can't be read.
     """
     logged = load_operations(folder)
-    digests = (split.digest[:DIGEST_LENGTH] for split in logged.inputs if split.context == "test")
     return RunRecord(
         run_id=next(iter(logged.stores.values()), None),
         status=logged.status or "RUNNING",
@@ -159,7 +164,7 @@ def load_run_record(folder: Path) -> RunRecord:
         metrics={name: value for metrics, _, _ in logged.metrics for name, value in metrics.items()},
         started=logged.started,
         ended=logged.updated if logged.status else None,
-        test_digest=next(digests, None),
+        inputs=tuple(logged.inputs),
         folder=folder,
     )
 
@@ -178,7 +183,7 @@ def build_run_record(run: Run, experiment: str, store: TrackingStore) -> RunReco
         metrics=dict(run.data.metrics),
         started=info.start_time,
         ended=info.end_time,
-        test_digest=_find_test_digest(run),
+        inputs=tuple(read_inputs(run)),
         folder=folder if folder and folder.is_dir() else None,
         store=store,
     )
@@ -189,11 +194,3 @@ def _parse_param(text: str) -> Any:  # noqa: ANN401 - any value of a config
     with contextlib.suppress(ValueError):
         return json.loads(text)
     return text
-
-
-def _find_test_digest(run: Run) -> str | None:
-    """Returns the digest of the test images that a `Run` entity has as an input, or None."""
-    for entry in run.inputs.dataset_inputs if run.inputs else ():
-        if any(tag.key == "mlflow.data.context" and tag.value == "test" for tag in entry.tags):
-            return str(entry.dataset.digest)
-    return None

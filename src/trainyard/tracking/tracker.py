@@ -159,6 +159,13 @@ class Tracker:
         """
         self._perform(operations.log_files, list(paths), subfolder)
 
+    def log_run_files(self, run_id: str, folder: Path, files: Sequence[str]) -> None:
+        """Uploads files in the folder of another run of the store, by their paths in it, to the artifacts of that run.
+
+        The upload happens later: the files must exist until `end` or `flush` returns.
+        """
+        self._perform(operations.log_run_files, run_id, folder, list(files))
+
     def log_folder(self) -> None:
         """Uploads the current contents of the run folder; see `find_logged_files`."""
         if self._folder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trainyard.tracking import names, operations
@@ -58,6 +58,12 @@ def upload_operations(
         operations.end(run, status, logged.updated)
     record_stored(folder, store, run.run_id, run.name)
     return run.run_id
+
+
+def upload_files(store: TrackingStore, run_id: str, folder: Path, files: Sequence[str]) -> None:
+    """Uploads files in the folder of a run, by their paths in it. Raises a TrackingError if the store fails."""
+    with store.translate_errors():
+        operations.log_run_files(OpenRun(store, "", run_id, ""), run_id, folder, files)
 
 
 def has_run(store: TrackingStore, run_id: str, logged: LoggedOperations) -> bool:

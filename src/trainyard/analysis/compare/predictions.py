@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.config import load_config
-from trainyard.data import DataSpec, load_dataset
+from trainyard.data import DataSpec
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation import SIGNIFICANCE_LEVEL, compute_mcnemar_p_value
-from trainyard.tracking import RunRecord, names
+from trainyard.runs import load_test_images
+from trainyard.tracking import RunRecord
 
-_FOLDER, _CONFIG = "evaluation", names.CONFIG_FILE
+_FOLDER = "evaluation"
 _PREDICTIONS, _MATRIX = "test_predictions.npz", "confusion_matrix.json"
 
 
@@ -187,26 +186,3 @@ def compare_predictions(first: Predictions, second: Predictions, labels: tuple[s
         worsened=worsened[np.argsort(-second.probability[worsened], kind="stable")],
         p_value=compute_mcnemar_p_value(len(worsened), len(improved)),
     )
-
-
-def load_test_images(run: RunRecord, labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], DataSpec]:
-    """Loads the images that a run was tested on, using the data set of its config, and the description of the data set.
-
-    The images are raw pixels, uint8 (n, height, width) or (n, height, width, 3). `labels` are the labels of the test
-    images as the run logged them, uint8 (n,).
-
-    Raises:
-        TrainyardError: If the images are not available on this machine, or have changed since the run.
-    """
-    with run.open_files(_CONFIG) as folder:
-        config = load_config(Path(folder) / _CONFIG)
-    path = getattr(config.dataset, "path", None)
-    if hasattr(config.dataset, "mirrors") and path and not Path(path).exists():
-        config.dataset.path = None  # type: ignore[attr-defined]  # the path is on another machine
-    full = load_dataset(config.dataset, config.seed)
-    test = config.debug.reduce_dataset(full, config.training.batch_size, config.seed).test
-    if run.test_digest and not test.digest.startswith(run.test_digest):
-        raise TrainyardError(f"expected test images with the digest {run.test_digest}, got {test.digest}")
-    if not np.array_equal(test.labels, labels):
-        raise TrainyardError("expected the test images that the run logged, got other images: their labels differ")
-    return test.images, full.spec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,7 +34,7 @@ MAX_EPOCHS_LABELED, MAX_EPOCHS_MARKED = 12, 30
 """Maximum numbers of epochs for which every epoch is labeled on the axis, and for which every value has a marker."""
 
 
-def draw_learning_curves(history: list[dict[str, float]], path: Path, best_epoch: int | None = None) -> None:
+def draw_learning_curves(history: Sequence[Mapping[str, float]], path: Path, best_epoch: int | None = None) -> None:
     """Draws loss and accuracy by epoch in two panels, for the training images and, if any, the validation images.
 
     The best epoch, counted from 1, is marked.
@@ -46,7 +46,7 @@ def draw_learning_curves(history: list[dict[str, float]], path: Path, best_epoch
     style.save_figure(figure, path)
 
 
-def _draw_quantity(axes: Axes, history: list[dict[str, float]], quantity: str, best_epoch: int | None) -> None:
+def _draw_quantity(axes: Axes, history: Sequence[Mapping[str, float]], quantity: str, best_epoch: int | None) -> None:
     """Draws a quantity, such as the loss, of all splits that have it."""
     last = len(history)
     series = {

@@ -1,0 +1,20 @@
+"""``trainyard report``: draws the plots of a run and writes its report."""
+
+from __future__ import annotations
+
+import os
+
+import typer
+
+from trainyard.cli.app import RunReference, StoreUri
+
+
+def report(run: RunReference, *, uri: StoreUri = None) -> None:
+    """Draw the plots and write the report of a finished run that has none, and log them to its MLflow run."""
+    from trainyard.config import prepare_hydra
+    from trainyard.runs import report_run
+    from trainyard.tracking import TrackingStore
+
+    prepare_hydra()
+    file = report_run(run, None if uri is None else TrackingStore.from_option(uri), typer.echo)
+    typer.echo(os.path.relpath(file))

@@ -1,0 +1,288 @@
+"""Draws the plots of a run and writes its report: at the end of the run, or later from what the run logged."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainyard.config import RunConfig, load_config
+from trainyard.data import PREPROCESSING_FILE, load_preprocessing
+from trainyard.errors import ConfigError, TrackingError, TrainyardError
+from trainyard.evaluation import MAX_LISTED_CLASSES, Scores, score_classes
+from trainyard.reporting import DatasetSummary, ReportPage, plots, write_report
+from trainyard.runs import artifacts
+from trainyard.runs.lookup import find_run, get_run_folder
+from trainyard.runs.sync import find_store
+from trainyard.runs.tested_images import load_test_images
+from trainyard.runs.warning_log import WarningLog
+from trainyard.system import REPORTED_PACKAGES
+from trainyard.tracking import RunRecord, TrackingStore, load_operations, load_run_record, names, upload_files
+
+if TYPE_CHECKING:
+    from trainyard.config import TrackingConfig
+    from trainyard.runs.result import RunResult
+
+_PLOTS = (
+    "learning_curves.png",
+    "confusion_matrix.png",
+    "predictions.png",
+    "evaluation/mistakes.png",
+    "evaluation/calibration.png",
+)
+_STAGES = ("start", "load", "build", "compile", "train", "evaluate", "log")
+_SOURCES = (names.CONFIG_FILE, PREPROCESSING_FILE, artifacts.MODEL_SUMMARY, "environment", "evaluation")
+"""The artifacts from which a report is written."""
+
+
+def is_report_written(config: TrackingConfig, *, is_trial: bool) -> bool:
+    """Returns whether a run draws its plots and writes its report itself, according to ``tracking.plots``."""
+    return config.plots == "all" or (config.plots != "none" and not is_trial)
+
+
+def write_plots_and_report(
+    trained: RunResult, timings: Mapping[str, float], tags: Mapping[str, str], warnings: WarningLog
+) -> None:
+    """Draws all plots of a run that ends, and writes its report. What can't be written is left out, with a warning.
+
+    `timings` are seconds per stage.
+    """
+    data = trained.dataset
+    page = _build_page(
+        trained.folder,
+        trained.config,
+        tags,
+        dataset=DatasetSummary(
+            data.name,
+            data.source,
+            data.spec,
+            len(data.train),
+            None if data.validation is None else len(data.validation),
+            len(data.test),
+        ),
+        evaluation=trained.evaluation,
+        history=trained.training.history,
+        timings=timings,
+        parameters=(artifacts.count_layers(trained.model), trained.model.count_params()),
+        finished=datetime.now(UTC),
+    )
+    _write_files(trained.folder, page, data.test.images, warnings)
+
+
+def report_run(reference: str, store: TrackingStore | None, notify: Callable[[str], None]) -> Path:
+    """Returns the report of a finished run. If there is none, draws the plots, writes the report, and logs them.
+
+    They are written to the folder of the run. If it is not on this machine, the report is in Trainyard's cache.
+
+    Args:
+        reference: The run's id in the store, or its folder.
+        store: The tracking store. None uses the store of the run if a folder is given, otherwise the default store.
+        notify: Called with each warning, for example that a plot can't be drawn.
+
+    Raises:
+        ConfigError: If the run does not exist or is not FINISHED, or one of its files can't be read.
+        TrackingError: If the store can't be reached, or does not contain the files of the run.
+    """
+    run = find_run(reference, store or TrackingStore.default(), "report")
+    if run.status != "FINISHED":
+        raise ConfigError(f"report: expected a run that is FINISHED, got {run.identity}, which is {run.status}")
+    if run.store and run.folder is None:
+        return _report_remote_run(run, run.store, notify)
+    folder = get_run_folder(run, "report")
+    files = write_missing_report(folder, notify)
+    logged = load_operations(folder)
+    store = run.store or store or find_store(folder, logged)
+    if run_id := run.run_id if run.store else logged.stores.get(store.name):
+        upload_files(store, run_id, folder, files)
+    return folder / names.REPORT_FILE
+
+
+def write_missing_report(folder: Path, notify: Callable[[str], None]) -> list[str]:
+    """Draws the plots of the finished run in a folder and writes its report, unless the folder has a report.
+
+    The images of the test set are loaded again. If they are not available, the plots that show them are left out, with
+    a warning. Returns the names of the files in the folder that are part of the report. Raises a ConfigError if a file
+    of the run can't be read.
+    """
+    if not (folder / names.REPORT_FILE).is_file():
+        _restore_report(load_run_record(folder), folder, notify)
+    files = (*_PLOTS, names.WARNINGS_FILE, names.REPORT_FILE)
+    return [name for name in files if (folder / name).is_file()]
+
+
+def _report_remote_run(run: RunRecord, store: TrackingStore, notify: Callable[[str], None]) -> Path:
+    """Returns the report of a run whose folder is not on this machine, in Trainyard's cache."""
+    import pooch
+
+    run_id = str(run.run_id)
+    report = Path(pooch.os_cache("trainyard")) / "reports" / f"{run_id}.html"
+    if not report.is_file():
+        report.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=report.parent) as temporary:
+            folder = Path(temporary)
+            try:
+                store.download_files(run_id, [names.REPORT_FILE], folder)
+            except TrackingError:  # the run has no report
+                store.download_files(run_id, _SOURCES, folder)
+                _restore_report(run, folder, notify)
+                upload_files(store, run_id, folder, write_missing_report(folder, notify))
+            (folder / names.REPORT_FILE).replace(report)
+    return report
+
+
+def _restore_report(run: RunRecord, folder: Path, notify: Callable[[str], None]) -> None:
+    """Draws the plots of a run and writes its report to a folder, which contains the artifacts in `_SOURCES`."""
+    warnings = WarningLog(folder, notify)
+    page = _load_page(run, folder)
+    try:
+        images, _ = load_test_images(run, page.evaluation.actual)
+    except TrainyardError as error:
+        warnings.add(f"the plots of test images are left out, because the images can't be loaded: {error}")
+        images = None
+    _write_files(folder, page, images, warnings)
+
+
+def _load_page(run: RunRecord, folder: Path) -> ReportPage:
+    """Returns the content of the report of a finished run. Raises a ConfigError if an artifact can't be read."""
+    try:
+        config = load_config(folder / names.CONFIG_FILE)
+        spec = load_preprocessing(folder / PREPROCESSING_FILE).spec
+        with np.load(folder / artifacts.TEST_PREDICTIONS, allow_pickle=False) as arrays:
+            evaluation = score_classes(
+                arrays["predicted"],
+                arrays["actual"],
+                arrays["probability"],
+                spec,
+                loss=run.metrics["loss/test"],
+                bins=config.evaluation.calibration_bins,
+            )
+        counts = {split.context: split.images for split in run.inputs}
+        source = run.inputs[0]
+        timings = {stage: run.metrics[f"time/{stage}_seconds"] for stage in _STAGES}
+        page = _build_page(
+            folder,
+            config,
+            run.tags,
+            dataset=DatasetSummary(
+                source.name, source.source, spec, counts["train"], counts.get("validation"), counts["test"]
+            ),
+            evaluation=evaluation,
+            history=[metrics for epoch, metrics in run.load_history().items() if epoch],
+            timings=timings,
+            parameters=(run.params["model.layers"], run.params["model.parameters"]),
+            finished=datetime.fromtimestamp((run.ended or run.started) / 1000, UTC),
+        )
+    except (OSError, ValueError, KeyError, IndexError, BadZipFile) as error:
+        reason = f"the value {error} is missing" if isinstance(error, KeyError) else error
+        raise ConfigError(f"report: expected a run with all its files, got {run.identity}: {reason}") from error
+    absent = evaluation.describe_absent_classes()
+    return replace(page, warnings=[absent] if absent else [])
+
+
+def _write_files(folder: Path, page: ReportPage, images: NDArray[np.uint8] | None, warnings: WarningLog) -> None:
+    """Draws all plots of a run, and writes its report. What can't be written is left out, with a warning.
+
+    `images` are the test images; None if they are not available.
+    """
+    files = _draw_plots(folder, page, images, warnings)
+    report = folder / names.REPORT_FILE
+    with warnings.catch(report):
+        write_report(report, replace(page, plots=files, warnings=[*page.warnings, *warnings.messages]))
+
+
+def _draw_plots(
+    folder: Path, page: ReportPage, images: NDArray[np.uint8] | None, warnings: WarningLog
+) -> dict[str, Path]:
+    """Draws all plots of a run. Returns the plot files by caption, in the order in which the report shows them."""
+    result, spec, config = page.evaluation, page.dataset.spec, page.config.evaluation
+    many_classes = len(result.per_class) > MAX_LISTED_CLASSES
+    drawings: dict[str, tuple[str, Callable[[Path], None]]] = {
+        "Learning curves": (
+            "learning_curves.png",
+            lambda file: plots.draw_learning_curves(page.history, file, page.best_epoch),
+        ),
+        "Most frequent confusions" if many_classes else "Confusion matrix": (
+            "confusion_matrix.png",
+            lambda file: plots.draw_confusion_matrix(result, file),
+        ),
+    }
+    if images is not None:
+        drawings["First predictions"] = (
+            "predictions.png",
+            lambda file: plots.draw_predictions(images, result, spec, config.first_predictions, file),
+        )
+        drawings["Most confident mistakes"] = (
+            "evaluation/mistakes.png",
+            lambda file: plots.draw_mistakes(images, result, spec, config.mistakes, file),
+        )
+    drawings["Calibration"] = (
+        "evaluation/calibration.png",
+        lambda file: plots.draw_calibration(result.calibration, file),
+    )
+    files = {}
+    for caption, (name, draw) in drawings.items():
+        with warnings.catch(folder / name):
+            draw(folder / name)
+            files[caption] = folder / name
+    return files
+
+
+def _build_page(
+    folder: Path,
+    config: RunConfig,
+    tags: Mapping[str, str],
+    *,
+    dataset: DatasetSummary,
+    evaluation: Scores,
+    history: Sequence[Mapping[str, float]],
+    timings: Mapping[str, float],
+    parameters: tuple[int, int],
+    finished: datetime,
+) -> ReportPage:
+    """Returns the content of the report of a run without its plots. `parameters`: numbers of layers and parameters."""
+    machine: dict[str, Any] = json.loads((folder / artifacts.MACHINE).read_text())
+    lines = (folder / artifacts.VERSIONS).read_text().splitlines()
+    versions = dict(line.split("==", 1) for line in lines)
+    commit = tags.get(names.GIT_COMMIT)
+    changes = ", with local changes" if tags.get(names.GIT_DIRTY) == "true" else ""
+    layers, count = parameters
+    restored = tags.get(names.RESTORED_EPOCH)
+    return ReportPage(
+        title=config.model.label,
+        experiment=config.experiment,
+        finished=f"{finished.astimezone():%Y-%m-%d %H:%M %Z}",
+        notes=config.notes,
+        config=config,
+        dataset=dataset,
+        dataset_digest=tags[names.DATASET_DIGEST],
+        model_summary=(folder / artifacts.MODEL_SUMMARY).read_text(),
+        layers=layers,
+        parameters=count,
+        engine=tags[names.ENGINE],
+        history=history,
+        best_epoch=int(restored) if restored else None,
+        evaluation=evaluation,
+        timings=timings,
+        provenance={
+            "Command": tags[names.COMMAND],
+            "Commit": f"{commit}{changes}" if commit else "not in a git repository",
+            "Config hash": tags[names.CONFIG_HASH],
+            "Seed": tags[names.SEED],
+            "Dataset digest": tags[names.DATASET_DIGEST],
+            "Weights digest": tags[names.WEIGHTS_DIGEST],
+            "Engine": tags[names.ENGINE],
+            "XLA": tags[names.XLA],
+            "Threads": tags[names.THREADS],
+            "Machine": "{cpu}, {cores} cores, {memory_gib} GiB, {platform}".format(**machine),
+            "Versions": ", ".join(f"{name} {versions[name]}" for name in REPORTED_PACKAGES if name in versions),
+            "Python": machine["python"],
+        },
+    )
