@@ -13,7 +13,7 @@ import pytest
 from processes import run_program
 
 from trainyard.config.compose import compose_config
-from trainyard.data import load_dataset
+from trainyard.data import describe_streaming, load_dataset
 from trainyard.data.batches import build_batch_maker
 from trainyard.data.dataset import Split
 from trainyard.training import compiled_engine
@@ -84,6 +84,23 @@ def test_fewer_images_than_a_batch_are_streamed(keras):
     dataset = load_dataset(config.dataset, 0)
     weights = [_train(keras, config, dataset, "compiled", stream=stream)[0] for stream in (False, True)]
     assert all(np.array_equal(*pair) for pair in zip(*weights, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("setting", "available", "is_streamed"),
+    [("memory", 0, False), ("stream", 10**9, True), ("auto", 10**9, False), ("auto", 100, True)],
+)
+def test_the_run_reports_where_streamed_images_are(monkeypatch, tmp_path, setting, available, is_streamed):
+    monkeypatch.setattr("trainyard.data.memory.read_available_memory", lambda: available)
+    dataset = load_dataset(compose_config(["dataset.limit=20"]).dataset, 0)
+    stored = _store(dataset.train, tmp_path, "train")
+    for train, source in (
+        (dataset.train, "copied from the loaded arrays"),
+        (stored, "read from the disk"),
+        (stored.take(np.arange(9, 2, -1)), "read from the disk"),
+    ):
+        description = describe_streaming(dataclasses.replace(dataset, train=train), setting)
+        assert (source in description) if is_streamed else description is None
 
 
 LIMITED = """

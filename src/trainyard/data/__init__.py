@@ -27,7 +27,7 @@ from trainyard.data.image_files import convert_image, load_image
 from trainyard.data.image_rows import ImageRows, read_rows
 from trainyard.data.label_arrays import match_labels
 from trainyard.data.loading import draw_stratified_sample, load_dataset
-from trainyard.data.memory import find_streaming_reason
+from trainyard.data.memory import describe_streaming
 from trainyard.data.npz import list_npz_arrays, load_npz
 from trainyard.data.preprocessing import (
     PREPROCESSING_FILE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trainyard.data.dataset import Dataset
+from trainyard.data.image_rows import is_mapped
 from trainyard.errors import DatasetError
 from trainyard.system import read_available_memory
 
@@ -23,15 +24,19 @@ def check_memory(needed_bytes: int, source: str, advice: str) -> None:
         )
 
 
-def find_streaming_reason(dataset: Dataset, setting: str) -> str | None:
-    """Returns why the images of a training are read from the disk while it runs; None if they are copied to memory.
+def describe_streaming(dataset: Dataset, setting: str) -> str | None:
+    """Returns where the images of a training are read from while it runs, and why; None if all are copied before.
 
     `setting` is that of ``dataset.memory``.
     """
+    source = "read from the disk" if is_mapped(dataset.train.images) else "copied from the loaded arrays in parts"
     if setting != "auto":
-        return "set by dataset.memory" if setting == "stream" else None
+        return f"images are {source} during the training: set by dataset.memory" if setting == "stream" else None
     splits = [split for split in (dataset.train, dataset.validation) if split is not None]
     size, available = sum(split.images.nbytes for split in splits), read_available_memory()
     if size <= available / 2:
         return None
-    return f"{size / 1e9:,.1f} GB of images, {available / 1e9:,.1f} GB of memory available"
+    return (
+        f"images are {source} during the training: {size / 1e9:,.1f} GB of images, {available / 1e9:,.1f} GB of memory "
+        "available"
+    )

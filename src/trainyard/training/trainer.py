@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from trainyard.config import RunConfig
-from trainyard.data import BatchMaker, Dataset, build_batch_maker, find_streaming_reason
+from trainyard.data import BatchMaker, Dataset, build_batch_maker, describe_streaming
 from trainyard.errors import TrainingError, summarize_error
 from trainyard.system import Progress, clear_xla_cache, describe_numerics, explain_out_of_memory, write_digests
 from trainyard.training.best_model import BestModel, build_best_model_saver
@@ -100,11 +100,11 @@ def train(
     all_callbacks = [epoch_logger, *(callback for callback in (stopping, plateau) if callback), *callbacks]
 
     start_time = time.perf_counter()
-    streaming_reason = find_streaming_reason(dataset, config.dataset.memory)
-    if streaming_reason:
-        progress.detail(f"images are read from the disk during the training: {streaming_reason}")
+    streaming = describe_streaming(dataset, config.dataset.memory)
+    if streaming:
+        progress.detail(streaming)
     with explain_out_of_memory(lambda: "preparing the training"):
-        choice = choose_engine(model, dataset, batches, config, callbacks, stream=bool(streaming_reason))
+        choice = choose_engine(model, dataset, batches, config, callbacks, stream=bool(streaming))
     progress.detail(f"engine {choice.engine.name}: {choice.reason}")
     progress.detail(f"XLA {choice.xla}")
     if choice.engine.compile_seconds:
