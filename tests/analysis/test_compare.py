@@ -28,7 +28,8 @@ from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.ranking import higher_is_better
 from trainyard.runs.experiment import run_experiment
 from trainyard.system.uris import build_sqlite_uri
-from trainyard.tracking import DatasetInput, RunRecord, TrackingStore, load_run_record
+from trainyard.tracking import DatasetInput as Split
+from trainyard.tracking import RunRecord, TrackingStore, load_run_record
 
 STORE = Path("mlflow.db")
 ACCURACY = "accuracy/test"
@@ -51,7 +52,7 @@ def fake_run(*overrides, accuracy=0.9, started=0, reference=None, name=None, **m
         params={**flatten_config(config), "model.parameters": 100},
         metrics={"accuracy/test": accuracy, **metrics},
         tags={"config_hash": hash_config(config), "seed": str(config.seed)},
-        inputs=(DatasetInput("digits", "test", "d", "package", 10, (8, 8), 10),),
+        inputs=(Split("digits", "test", "d", "package", 10, (8, 8), 10),),
     )
 
 

@@ -1,7 +1,7 @@
 """Evaluation of trained models: scores, calibration, statistics and rankings."""
 
 from trainyard.evaluation import scoring
-from trainyard.evaluation.calibration import Calibration
+from trainyard.evaluation.calibration import Calibration, measure_calibration
 from trainyard.evaluation.ranking import (
     TEST_METRICS,
     RankedPoint,
@@ -13,7 +13,7 @@ from trainyard.evaluation.ranking import (
     is_proportion,
     rank,
 )
-from trainyard.evaluation.scoring import MAX_LISTED_CLASSES, EvalResult, Scores, evaluate, score_classes
+from trainyard.evaluation.scoring import MAX_LISTED_CLASSES, ClassScores, EvalResult, Scores, evaluate
 from trainyard.evaluation.statistics import (
     CONFIDENCE_LEVEL,
     SIGNIFICANCE_LEVEL,

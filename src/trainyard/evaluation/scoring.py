@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -198,7 +198,7 @@ def score_predictions(
     Raises:
         TrainingError: If a probability is not finite.
     """
-    from sklearn.metrics import log_loss, top_k_accuracy_score
+    from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, top_k_accuracy_score
 
     if invalid := int((~np.isfinite(probabilities)).any(axis=1).sum()):
         raise TrainingError(
@@ -208,20 +208,25 @@ def score_predictions(
     config = config or EvaluationConfig()
     labels = list(range(spec.classes))
     normalised = probabilities.astype(np.float64) / probabilities.sum(axis=1, dtype=np.float64, keepdims=True)
-    scores = score_classes(
-        probabilities.argmax(axis=1).astype(np.min_scalar_type(spec.classes - 1)),
-        actual,
-        probabilities.max(axis=1),
-        spec,
-        loss=float(log_loss(actual, normalised, labels=labels)),
-        bins=config.calibration_bins,
-    )
+    predicted = probabilities.argmax(axis=1).astype(np.min_scalar_type(spec.classes - 1))
+    confidence = np.asarray(probabilities.max(axis=1))
+    per_class, macro, weighted = _score_classes(actual, predicted, spec)
+    accuracy = float(accuracy_score(actual, predicted))
     top_k = config.top_k if config.top_k < spec.classes else None
     extra = {name: _compute_metric(name, probabilities, actual) for name in config.metrics}
     return EvalResult(
-        **{field.name: getattr(scores, field.name) for field in fields(scores)},
+        predicted=predicted,
+        actual=actual,
+        confidence=confidence,
+        loss=float(log_loss(actual, normalised, labels=labels)),
+        accuracy=accuracy,
+        per_class=per_class,
+        macro=macro,
+        weighted=weighted,
+        confusion=confusion_matrix(actual, predicted, labels=labels),
+        calibration=measure_calibration(confidence, predicted == actual, config.calibration_bins),
         probabilities=probabilities,
-        report=_render_report(scores),
+        report=_render_report(per_class, accuracy, macro, weighted),
         top_k=top_k,
         top_k_accuracy=float(top_k_accuracy_score(actual, normalised, k=top_k, labels=labels)) if top_k else None,
         roc_auc=_roc_auc(normalised, actual),
@@ -230,37 +235,7 @@ def score_predictions(
     )
 
 
-def score_classes(
-    predicted: NDArray[np.unsignedinteger],
-    actual: NDArray[np.unsignedinteger],
-    confidence: NDArray[np.float32],
-    spec: DataSpec,
-    *,
-    loss: float,
-    bins: int,
-) -> Scores:
-    """Computes the scores of predicted classes, of which `confidence` is the probability; see `Scores`.
-
-    `bins` is the number of bins of the calibration.
-    """
-    from sklearn.metrics import accuracy_score, confusion_matrix
-
-    per_class, macro, weighted = _score_each_class(actual, predicted, spec)
-    return Scores(
-        predicted=predicted,
-        actual=actual,
-        confidence=confidence,
-        loss=loss,
-        accuracy=float(accuracy_score(actual, predicted)),
-        per_class=per_class,
-        macro=macro,
-        weighted=weighted,
-        confusion=confusion_matrix(actual, predicted, labels=list(range(spec.classes))),
-        calibration=measure_calibration(confidence, predicted == actual, bins),
-    )
-
-
-def _score_each_class(
+def _score_classes(
     actual: NDArray[np.unsignedinteger], predicted: NDArray[np.unsignedinteger], spec: DataSpec
 ) -> tuple[list[ClassScores], ClassScores, ClassScores]:
     """Returns the scores of each class, their unweighted mean and their mean weighted by support."""
@@ -282,22 +257,22 @@ def _score_each_class(
     )
 
 
-def _render_report(scores: Scores) -> str:
+def _render_report(per_class: Sequence[ClassScores], accuracy: float, macro: ClassScores, weighted: ClassScores) -> str:
     """Returns the report that scikit-learn's `classification_report` prints; undefined scores are ``nan``.
 
     `classification_report` can either show the undefined scores of absent classes, or a precision of 0 for classes
     that are never predicted, but not both.
     """
-    width = max(len(row.name) for row in (*scores.per_class, scores.weighted))
+    width = max(len(row.name) for row in (*per_class, weighted))
 
     def render_row(row: ClassScores) -> str:
         values = "".join(f" {value:>9.2f}" for value in (row.precision, row.recall, row.f1))
         return f"{row.name:>{width}} {values} {row.support:>9}\n"
 
     titles = "".join(f" {title:>9}" for title in ("precision", "recall", "f1-score", "support"))
-    rows = "".join(map(render_row, scores.per_class))
-    total = f"{'accuracy':>{width}} {'':20} {scores.accuracy:>9.2f} {scores.macro.support:>9}\n"
-    return f"{'':{width}} {titles}\n\n{rows}\n{total}{render_row(scores.macro)}{render_row(scores.weighted)}"
+    rows = "".join(map(render_row, per_class))
+    total = f"{'accuracy':>{width}} {'':20} {accuracy:>9.2f} {macro.support:>9}\n"
+    return f"{'':{width}} {titles}\n\n{rows}\n{total}{render_row(macro)}{render_row(weighted)}"
 
 
 def _compute_metric(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 SERVABLE_FILE = ".servable.keras"
 MODEL_SUMMARY = "model_summary.txt"
 MACHINE, VERSIONS = "environment/machine.json", "environment/versions.txt"
+CONFUSION_MATRIX = "evaluation/confusion_matrix.json"
 TEST_PREDICTIONS = "evaluation/test_predictions.npz"
 
 
@@ -133,7 +134,7 @@ def write_evaluation(folder: Path, result: EvalResult, first_predictions: int) -
     ]
     write_json(folder / "evaluation" / "metrics.json", result.metrics())
     write_json(folder / names.PER_CLASS_TABLE, per_class)
-    (folder / "evaluation" / "confusion_matrix.json").write_text(matrix)
+    (folder / CONFUSION_MATRIX).write_text(matrix)
     write_json(folder / "evaluation" / "first_predictions.json", first)
     np.savez_compressed(
         folder / TEST_PREDICTIONS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from trainyard.config import RunConfig, load_config
 from trainyard.data import PREPROCESSING_FILE, load_preprocessing
 from trainyard.errors import ConfigError, TrackingError, TrainyardError
-from trainyard.evaluation import MAX_LISTED_CLASSES, Scores, score_classes
+from trainyard.evaluation import MAX_LISTED_CLASSES, ClassScores, Scores, measure_calibration
 from trainyard.reporting import DatasetSummary, ReportPage, plots, write_report
 from trainyard.runs import artifacts
 from trainyard.runs.lookup import find_run, get_run_folder
@@ -155,15 +156,7 @@ def _load_page(run: RunRecord, folder: Path) -> ReportPage:
     try:
         config = load_config(folder / names.CONFIG_FILE)
         spec = load_preprocessing(folder / PREPROCESSING_FILE).spec
-        with np.load(folder / artifacts.TEST_PREDICTIONS, allow_pickle=False) as arrays:
-            evaluation = score_classes(
-                arrays["predicted"],
-                arrays["actual"],
-                arrays["probability"],
-                spec,
-                loss=run.metrics["loss/test"],
-                bins=config.evaluation.calibration_bins,
-            )
+        evaluation = _load_scores(run, folder, config.evaluation.calibration_bins)
         counts = {split.context: split.images for split in run.inputs}
         source = run.inputs[0]
         timings = {stage: run.metrics[f"time/{stage}_seconds"] for stage in _STAGES}
@@ -185,6 +178,33 @@ def _load_page(run: RunRecord, folder: Path) -> ReportPage:
         raise ConfigError(f"report: expected a run with all its files, got {run.identity}: {reason}") from error
     absent = evaluation.describe_absent_classes()
     return replace(page, warnings=[absent] if absent else [])
+
+
+def _load_scores(run: RunRecord, folder: Path, calibration_bins: int) -> Scores:
+    """Returns the scores that a run logged."""
+    table = json.loads((folder / names.PER_CLASS_TABLE).read_text())["data"]
+    per_class = [
+        ClassScores(name, *(math.nan if score is None else score for score in (precision, recall, f1)), support)
+        for name, f1, precision, recall, support in table
+    ]
+    quantities = ("precision", "recall", "f1")
+    images = sum(scores.support for scores in per_class)
+    sums = [sum(getattr(row, name) * row.support for row in per_class if row.support) for name in quantities]
+    confusion = json.loads((folder / artifacts.CONFUSION_MATRIX).read_text())["matrix"]
+    with np.load(folder / artifacts.TEST_PREDICTIONS, allow_pickle=False) as arrays:
+        predicted, actual, confidence = (arrays[name] for name in ("predicted", "actual", "probability"))
+    return Scores(
+        predicted=predicted,
+        actual=actual,
+        confidence=confidence,
+        loss=run.metrics["loss/test"],
+        accuracy=run.metrics["accuracy/test"],
+        per_class=per_class,
+        macro=ClassScores("macro avg", *(run.metrics[f"{name}_macro/test"] for name in quantities), images),
+        weighted=ClassScores("weighted avg", *(total / images for total in sums), images),
+        confusion=np.array(confusion, np.int64),
+        calibration=measure_calibration(confidence, predicted == actual, calibration_bins),
+    )
 
 
 def _write_files(folder: Path, page: ReportPage, images: NDArray[np.uint8] | None, warnings: WarningLog) -> None:

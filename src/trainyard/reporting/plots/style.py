@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 DPI = 150
+PADDING = 0.15
+"""Margin around everything that was drawn, in inches."""
 PALETTE_SIZE = 128
 """Number of colours in a file with a palette, including those of anti-aliased edges."""
 POINTS_PER_INCH = 72
@@ -147,8 +149,10 @@ def save_figure(figure: Figure | SubFigure, path: Path, *, palette: bool = True)
     """
     from PIL import Image
 
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]  # an Agg canvas; see `build_figure`
+    box = figure.get_tightbbox(renderer).padded(PADDING)  # bbox_inches="tight" would draw the figure once more
     buffer = io.BytesIO()
-    figure.canvas.print_figure(buffer, format="png", bbox_inches="tight", pad_inches=0.15)
+    figure.canvas.print_figure(buffer, format="png", bbox_inches=box, pil_kwargs={"compress_level": 0})
     with Image.open(buffer) as png:
         image = png.convert("RGB")
     if palette:
