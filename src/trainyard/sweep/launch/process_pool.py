@@ -30,13 +30,19 @@ PRELOADED = (
     "trainyard.sweep.launch.preload",
     "trainyard.runs.experiment",
     "mlflow.pyfunc",
-    "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.store.tracking.sqlalchemy_workspace_store",
+    "sqlalchemy.dialects.sqlite",
     "alembic.command",
+    "alembic.config",
     "alembic.autogenerate",
-    "trainyard.sweep.launch.preload_schema",
+    "sklearn.datasets",
     "sklearn.metrics",
     "matplotlib.backends.backend_agg",
+    "PIL.JpegImagePlugin",
+    "PIL.PngImagePlugin",
     "jinja2",
+    "rich._emoji_codes",
+    "trainyard.sweep.launch.preload_last",
 )
 """The modules that the fork server imports for Trainyard's own jobs: everything that is slow to import.
 
