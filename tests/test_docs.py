@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import trainyard
 from trainyard.analysis.claims.spec import find_spec, load_spec
-from trainyard.cli import app
+from trainyard.cli.commands import app
 from trainyard.cli.hydra_arguments import parse_arguments
 from trainyard.cli.sweep.command import sweep_command
 from trainyard.cli.train import compose_job

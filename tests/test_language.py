@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 from typer.testing import CliRunner
 
-from trainyard.cli import app
+from trainyard.cli.commands import app
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,7 +8,6 @@ Running an experiment imports TensorFlow, Keras and MLflow.
 """
 
 import importlib
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from trainyard.sweep import SweepResult, run_sweep
     from trainyard.system import Progress
 
-__version__ = version("trainyard")
+    __version__: str
 
 _NAMES_BY_MODULE = {
     "analysis": ("ClaimResult", "Comparison", "RerunResult", "Run", "RunCollection"),
@@ -90,7 +89,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a public name can be of any type
-    """Imports a public name from its module on first access."""
+    """Imports a public name from its module on first access; reads the version from the installed package."""
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("trainyard")
     if name in _MODULES:
         return getattr(importlib.import_module(f"trainyard.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -75,6 +75,18 @@ class Terminated(KeyboardInterrupt):
         self.exit_code = 128 + signal_number
 
 
+def find_exit_code(error: BaseException) -> int:
+    """Returns the exit code of a command that an exception ended."""
+    if isinstance(error, TrainyardError | Terminated):
+        return error.exit_code
+    return 130 if isinstance(error, KeyboardInterrupt) else 1
+
+
+def describe_interrupt(interrupt: KeyboardInterrupt) -> str:
+    """Returns the message for an interrupt, with its notes."""
+    return ": ".join(["interrupted", *getattr(interrupt, "__notes__", ())])
+
+
 def summarize_error(error: BaseException, redact: Callable[[str], str] = str) -> str:
     """Returns the message of an error on one line, at most 300 characters. Network errors are reduced to their cause.
 

@@ -21,7 +21,7 @@ from trainyard.analysis.compare import page
 from trainyard.analysis.compare.predictions import Predictions, compare_predictions, load_predictions, load_test_images
 from trainyard.analysis.compare.selection import Selection, select_runs
 from trainyard.analysis.compare.table import build_comparison_table, choose_metric
-from trainyard.cli import app
+from trainyard.cli.commands import app
 from trainyard.config.compose import compose_config
 from trainyard.config.serialization import flatten_config, hash_config
 from trainyard.errors import ConfigError, TrainyardError

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from trainyard.cli import app
+from trainyard.cli.commands import app
 from trainyard.cli.completion import complete_command, split_line
 from trainyard.cli.hydra_arguments import parse_arguments
 from trainyard.errors import ConfigError

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from trainyard.cli import app
+from trainyard.cli.commands import app
 from trainyard.data import ImageFolder, load_dataset
 
 ROOT = Path("birds")

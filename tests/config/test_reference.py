@@ -13,7 +13,7 @@ from hydra.core.config_store import ConfigStore
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
-from trainyard.cli import app
+from trainyard.cli.commands import app
 from trainyard.config import registry
 from trainyard.config.compose import compose_config
 from trainyard.config.reference.description import ArgumentType, describe_config

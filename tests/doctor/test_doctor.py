@@ -23,7 +23,7 @@ import pytest
 from processes import run_program
 from typer.testing import CliRunner
 
-from trainyard.cli import app
+from trainyard.cli.commands import app
 from trainyard.data import Mnist, array_cache
 from trainyard.doctor import Severity, disk, machine, run_checks
 from trainyard.doctor.caches import check_data, check_decoded, check_leftovers, check_programs

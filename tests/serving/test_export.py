@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from trainyard.cli import app
+from trainyard.cli.commands import app
 from trainyard.runs.experiment import run_experiment
 from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking import OPERATION_LOG_FILE, ui_server

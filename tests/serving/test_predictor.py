@@ -12,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from trainyard import load_predictor, run_experiment
-from trainyard.cli import app
+from trainyard.cli.commands import app
 from trainyard.data.dataset import DataSpec
 from trainyard.data.preprocessing import Background, Preprocessing, load_preprocessing
 from trainyard.errors import ConfigError, DatasetError, ModelError, TrackingError

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 
 import pytest
@@ -78,6 +79,41 @@ def test_interrupt_is_raised_instead_of_an_error_caused_by_the_signal():
         outer()
     assert causes == ["initialization failed"]
     assert str(caught.value.__cause__) == "error during cleanup"
+
+
+class _Interrupted:
+    """Receives a signal in its destructor, where Python ignores exceptions."""
+
+    def __del__(self):
+        _send(signal.SIGTERM)
+
+
+def test_signal_in_a_destructor_ends_the_block_without_a_message(monkeypatch):
+    reports = []
+    monkeypatch.setattr(sys, "unraisablehook", reports.append)
+
+    @raise_on_signals()
+    def wait():
+        _Interrupted()
+        time.sleep(60)
+        pytest.fail("the signal was lost")
+
+    with pytest.raises(Terminated):
+        wait()
+    assert not reports
+
+
+def test_other_errors_in_a_destructor_are_reported(monkeypatch):
+    reports = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: reports.append(str(unraisable.exc_value)))
+
+    class Broken:
+        def __del__(self):
+            raise ValueError("broken")
+
+    with raise_on_signals():
+        Broken()
+    assert reports == ["broken"]
 
 
 def test_error_without_a_signal_is_not_changed():

@@ -1,77 +1,30 @@
-"""The command line: arguments, printed output and exit codes. Other packages do the work."""
+"""The command line: arguments, printed output and exit codes. Other packages do the work.
+
+This module imports nothing that is slow, so that signals are handled from the start of the process.
+"""
 
 from __future__ import annotations
 
-import gc
-import sys
-
-import typer
-
-from trainyard.cli import (
-    compare,
-    completion,
-    config,
-    data,
-    doctor,
-    export,
-    image_data,
-    mlflow_ui,
-    predict,
-    report,
-    reproduce,
-    rerun,
-    run_commands,
-    sync,
-)
-from trainyard.cli.app import CommandGroup, add_command, app
-from trainyard.errors import ConfigError
-from trainyard.system import mark_process_owned, print_error
-
-_HYDRA_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
-"""Click settings of a command that passes its arguments to Hydra's parser."""
-
-add_command(run_commands.train, add_help_option=False, context_settings=_HYDRA_ARGUMENTS)
-add_command(run_commands.sweep, add_help_option=False, context_settings=_HYDRA_ARGUMENTS)
-add_command(mlflow_ui.ui)
-add_command(rerun.rerun)
-add_command(reproduce.reproduce, context_settings={"allow_interspersed_args": True})
-add_command(compare.compare)
-add_command(report.report)
-add_command(export.export)
-add_command(export.promote)
-add_command(predict.predict)
-add_command(sync.sync)
-add_command(doctor.doctor)
-add_command(completion.completion)
-add_command(completion.complete_words, name="complete-words", hidden=True)
-
-_data = typer.Typer(cls=CommandGroup, help="List, download, check and verify data sets.", no_args_is_help=True)
-app.add_typer(_data, name="data")
-add_command(data.list_data, to=_data, name="list")
-add_command(data.fetch_data, to=_data, name="fetch")
-add_command(data.verify_data, to=_data, name="verify")
-add_command(image_data.check_data, to=_data, name="check")
-
-_cache = typer.Typer(cls=CommandGroup, help="List and clear the cache of decoded images.", no_args_is_help=True)
-_data.add_typer(_cache, name="cache")
-add_command(image_data.list_cache, to=_cache, name="list")
-add_command(image_data.clear_data_cache, to=_cache, name="clear")
-
-_config = typer.Typer(
-    cls=CommandGroup, help="Explain every config field: its meaning, range and default.", no_args_is_help=True
-)
-app.add_typer(_config, name="config")
-add_command(config.show_schema, to=_config, name="schema")
+import os
+import signal
+from types import FrameType
 
 
 def main() -> None:
-    """Runs the command line and exits."""
-    mark_process_owned()
-    for word in sys.argv[1:2]:
-        if "=" in word and not word.startswith("-"):
-            print_error(ConfigError(f"{word!r} is not a command. Did you mean 'trainyard train {word}'?"))
-            raise SystemExit(ConfigError.exit_code)
-    try:
-        app()
-    finally:
-        gc.freeze()  # a collection at exit would take one to two seconds
+    """Runs the command line and exits.
+
+    A signal ends the process immediately, except in `system.raise_on_signals`, where there is something to close.
+    """
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, exit_on_signal)
+    from trainyard.cli.commands import run_command_line
+
+    run_command_line()
+
+
+def exit_on_signal(number: int, _frame: FrameType | None) -> None:
+    """Ends the process without an exception, which an import or a library could replace by another one or ignore."""
+    os.write(2, b"error interrupted\n")
+    os._exit(128 + number)

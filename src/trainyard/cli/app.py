@@ -18,8 +18,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from trainyard.errors import Terminated, TrainyardError
-from trainyard.system import ignore_signals, print_error
+from trainyard.errors import TrainyardError, describe_interrupt, find_exit_code
+from trainyard.system import ignore_signals, print_error, raise_on_signals
 
 _GETTING_STARTED = """Start with `trainyard train experiment=quickstart`, which needs no download, and view the run with
 `trainyard ui`. `trainyard train --help` lists all groups and fields."""
@@ -78,16 +78,34 @@ def exit_on_error() -> Iterator[None]:
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         ignore_signals()
-        raise typer.Exit(error.exit_code if isinstance(error, Terminated) else 130) from error
+        print_error(TrainyardError(describe_interrupt(error)))
+        raise typer.Exit(find_exit_code(error)) from error
 
 
-def add_command(function: Callable[..., int | None], *, to: typer.Typer = app, **settings: Any) -> None:  # noqa: ANN401 - Typer's
-    """Registers a function as a command. Its result is the exit code; None is 0. `settings` are those of Typer."""
+def add_command(
+    function: Callable[..., int | None],
+    *,
+    to: typer.Typer = app,
+    raise_signals: bool = True,
+    **settings: Any,  # noqa: ANN401 - Typer's
+) -> None:
+    """Registers a function as a command.
+
+    Args:
+        function: The command. Its result is the exit code; None is 0.
+        to: The group of the command.
+        raise_signals: Whether a signal raises an exception in the function. If False, it ends the process immediately,
+            except where the function itself uses `raise_on_signals`.
+        settings: Settings of Typer.
+    """
+    signals_raised = raise_on_signals if raise_signals else contextlib.nullcontext
 
     @functools.wraps(function)
     def run(*arguments: Any, **options: Any) -> None:  # noqa: ANN401 - the parameters of the function
         with exit_on_error():
-            raise typer.Exit(function(*arguments, **options) or 0)
+            with signals_raised():
+                exit_code = function(*arguments, **options)
+            raise typer.Exit(exit_code or 0)
 
     to.command(cls=_Command, **settings)(run)
 

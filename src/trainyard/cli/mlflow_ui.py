@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from trainyard.cli.app import StoreUri, complete_sweep
-from trainyard.errors import ConfigError, TrackingError
-from trainyard.system import raise_on_signals
+from trainyard.errors import ConfigError, TrackingError, find_exit_code
 
 
 def ui(
@@ -31,7 +30,7 @@ def ui(
             min=1, max=65435, metavar="N", help="Port to listen on. If it is in use, the next free port is used."
         ),
     ] = 5000,
-) -> None:
+) -> int:
     """Start the MLflow UI on the tracking store; only this machine can reach it."""
     from trainyard.sweep import find_sweep
     from trainyard.tracking import (
@@ -60,12 +59,16 @@ def ui(
         raise ConfigError(f"ui: expected a server or a database, got {store.name}. Open the web page of this service")
     if store.is_server:
         typer.echo(build_link(store.name, store.find_experiment_id(experiment)))
-        return
+        return 0
     port = ui_server.find_free_port(port)
-    with raise_on_signals(), ui_server.mlflow_server(store.uri, port) as running:
-        typer.echo(f"Starting the MLflow UI on {store.name} ...")
-        experiment_id = store.find_experiment_id(experiment)
-        ui_server.wait_until_ready(running)
-        typer.echo(f"{build_link(f'http://{ui_server.HOST}:{port}', experiment_id)}\nPress Ctrl-C to stop the server.")
-        running.process.wait()
-        raise TrackingError(f"the MLflow server stopped unexpectedly, with exit code {running.process.returncode}")
+    try:
+        with ui_server.mlflow_server(store.uri, port) as running:
+            typer.echo(f"Starting the MLflow UI on {store.name} ...")
+            experiment_id = store.find_experiment_id(experiment)
+            ui_server.wait_until_ready(running)
+            link = build_link(f"http://{ui_server.HOST}:{port}", experiment_id)
+            typer.echo(f"{link}\nPress Ctrl-C to stop the server.")
+            code = running.process.wait()
+            raise TrackingError(f"the MLflow server stopped unexpectedly, with exit code {code}")
+    except KeyboardInterrupt as interrupt:  # the usual end, which needs no message
+        return find_exit_code(interrupt)

@@ -28,7 +28,7 @@ from trainyard.config import (
     open_hydra,
     prepare_hydra,
 )
-from trainyard.errors import ConfigError, TrainyardError
+from trainyard.errors import ConfigError, find_exit_code
 from trainyard.system import raise_on_signals
 
 
@@ -143,7 +143,7 @@ def _train(config: RunConfig, tree: DictConfig, overrides: Sequence[str]) -> int
         with raise_on_signals():
             run_and_print(config, Path(str(tree.hydra.run.dir)), overrides, ScreenProgress())
     except Exception as error:  # noqa: BLE001 - run_and_print has printed it
-        return error.exit_code if isinstance(error, TrainyardError) else 1
+        return find_exit_code(error)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -92,18 +93,19 @@ def run_and_print(
     progress: ScreenProgress,
     trial: TrialInfo | None = None,
 ) -> RunResult:
-    """Runs an experiment, and prints its progress and its result. If it fails, prints the error and raises it again."""
+    """Runs an experiment, and prints its progress and its result.
+
+    If it fails, prints the error and raises it again. An interrupt is raised with a note on the status of the run.
+    """
     try:
         with progress:
             result = run_experiment(config, folder=folder, progress=progress, overrides=overrides, trial=trial)
         print_result(result)
-    except KeyboardInterrupt:
-        try:
+    except KeyboardInterrupt as interrupt:
+        with contextlib.suppress(ConfigError):  # the run has not started
             run = load_run_record(folder)
             status = run.status if run.ended else "KILLED"  # FAILED, if the run failed before the signal
-            print_error(TrainyardError(f"interrupted: the run is {status}. Its files are in {os.path.relpath(folder)}"))
-        except ConfigError:
-            print_error(TrainyardError("interrupted before the run started"))
+            interrupt.add_note(f"the run is {status}. Its files are in {os.path.relpath(folder)}")
         raise
     except TrialPruned as error:
         print_error(TrainyardError(f"pruned {error}. The run's files are in {os.path.relpath(folder)}"))

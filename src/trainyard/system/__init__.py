@@ -27,7 +27,13 @@ from trainyard.system.keras_adapter import get_global_seed_generator
 from trainyard.system.notebook import build_default_progress, hide_notebook_output, is_notebook, open_progress_bar
 from trainyard.system.processes import end_process_group, hold_shared_lock, signal_process_group
 from trainyard.system.progress import Progress, StageTimer
-from trainyard.system.signals import check_interrupted, ignore_signals, prefer_interrupt, raise_on_signals
+from trainyard.system.signals import (
+    INTERRUPT_SIGNALS,
+    check_interrupted,
+    ignore_signals,
+    prefer_interrupt,
+    raise_on_signals,
+)
 from trainyard.system.tensorflow_setup import (
     choose_seed,
     configure_tensorflow,

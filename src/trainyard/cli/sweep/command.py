@@ -70,6 +70,10 @@ def run_and_print_sweep(plan: SweepPlan, *, fresh: bool) -> SweepResult:
     from trainyard.cli.sweep.tables import print_summary
     from trainyard.runs import build_ui_command
 
-    result = run_plan(plan, fresh=fresh, display=SweepScreen)
+    try:
+        result = run_plan(plan, fresh=fresh, display=SweepScreen)
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note("the same command resumes the sweep")
+        raise
     print_summary(plan.name, result, build_ui_command(plan.store.uri, plan.name) if plan.store else None)
     return result

@@ -18,6 +18,7 @@ from typing import Any
 
 import cloudpickle
 
+from trainyard.errors import describe_interrupt
 from trainyard.system import hold_shared_lock, redact_credentials
 
 GRACE_SECONDS = 15.0
@@ -64,6 +65,7 @@ class JobStart:
             sys.stderr.write(redact_credentials(traceback.format_exc()))
             return None, f"{type(error).__name__}: {error}"
         except KeyboardInterrupt as error:
+            sys.stderr.write(f"{describe_interrupt(error)}\n")
             return None, f"{type(error).__name__}: {error}".rstrip(": ")
 
 

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import Any, Self, cast
 
 from trainyard.errors import TrainyardError
 from trainyard.sweep.launch.job import GRACE_SECONDS, JobStart, do_work
-from trainyard.system import signal_process_group
+from trainyard.system import INTERRUPT_SIGNALS, signal_process_group
 
 PRELOADED = (
     "trainyard.sweep.launch.preload",
@@ -93,7 +93,17 @@ class JobExit:
 def start_fork_server() -> None:
     """Starts the fork server in the background. Otherwise it starts with the first job, which then waits for it."""
     _configure_fork_server(PRELOADED)
-    forkserver.ensure_running()
+    _ensure_fork_server_runs()
+
+
+def _ensure_fork_server_runs() -> None:
+    """Starts the fork server if it does not run. It inherits that signals are blocked; see `fork_server`."""
+    resource_tracker.ensure_running()  # otherwise the next function starts it, which unblocks signals
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPT_SIGNALS)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _configure_fork_server(preload: Sequence[str]) -> Any:  # noqa: ANN401 - a context of multiprocessing
@@ -185,6 +195,7 @@ class ProcessPool:
         environment = {key: value for key, value in os.environ.items() if key not in _NOT_INHERITED} | dict(slot)
         start = JobStart(work=job.work, log=job.log.absolute(), lock_file=self._lock_file)
         arguments = (start, environment, job_reports, job_lifeline)
+        _ensure_fork_server_runs()
         process = self._context.Process(target=do_work, args=arguments, name=f"job {job.number}")
         with _hide_main_module():
             process.start()
