@@ -407,7 +407,7 @@ def test_an_incomplete_last_line_is_ignored_and_a_damaged_line_raises(untracked)
     record_stored(folder, TrackingStore("sqlite:////x.db"), "1", "tiny #2")
     assert load_operations(folder).stores == {"sqlite:////x.db": "1"}
     journal.write_text(content.replace('"what": "inputs"', '"what": "inp'))
-    with pytest.raises(ConfigError, match=rf"{OPERATION_LOG_FILE}: line \d+ is damaged: "):
+    with pytest.raises(ConfigError, match=rf"{OPERATION_LOG_FILE}: line \d+: expected an entry"):
         load_operations(folder)
     journal.write_text("")
     with pytest.raises(ConfigError, match="the operation log is empty because the run was interrupted"):

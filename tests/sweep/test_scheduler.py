@@ -94,7 +94,7 @@ def test_a_trial_that_loses_the_store_does_not_end_the_sweep_and_is_not_trained_
     assert resumed.outcomes.waiting == [1]
     uploaded = []
     resumed.adopt_finished(
-        SimpleNamespace(is_finished=lambda _: False, upload_run=lambda folder: uploaded.append(folder) or "uploaded")
+        SimpleNamespace(find_finished_trials=dict, upload_run=lambda folder: uploaded.append(folder) or "uploaded")
     )
     assert uploaded == [Path("sweeps/mine/trials/1").absolute()]
     assert (resumed.outcomes.waiting, resumed.outcomes.done[1].run_id) == ([], "uploaded")

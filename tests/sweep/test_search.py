@@ -13,7 +13,8 @@ import pytest
 
 from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import TrialResult
-from trainyard.sweep.folder import SweepFolder, check_definition
+from trainyard.sweep.folder import SweepFolder
+from trainyard.sweep.folder_checks import check_definition
 from trainyard.sweep.launch.process_pool import JobExit
 from trainyard.sweep.ledger import Draw, Ledger, PriorPoint
 from trainyard.sweep.plan import make_plan

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,14 +40,15 @@ def in_process(monkeypatch):
 
 @pytest.fixture
 def opened(uri):
-    """Returns a function that opens parent runs; closes them after the test."""
+    """Returns a function that opens parent runs, with the key of an earlier one or a new key; closes them after the test."""
     runs = []
 
     def open_parent(earlier=None, *, store=uri, experiment="tiny", notify=None, **tags):
         run = _tracker(store, notify or pytest.fail)
         runs.append(run)
-        tags = {"trainyard.role": "sweep", **environment.collect_process_info(), **tags}
-        request = RunRequest(experiment, "Notes.", "sweep tiny", tags, earlier_run_id=earlier)
+        key = {"trainyard.key": earlier or uuid.uuid4().hex}
+        tags = {"trainyard.role": "sweep", **key, **environment.collect_process_info(), **tags}
+        request = RunRequest(experiment, "Notes.", "sweep tiny", tags, reopens=True)
         run.start(request, {"sweep.objective": "accuracy/val"})
         return run
 
@@ -100,12 +102,12 @@ def test_a_sweep_is_logged_by_another_process(opened, uri):
 
 def _check_reopening(opened, store):
     """Opens a sweep's run, closes it as FAILED, and reopens it, which must remove the error."""
-    first = opened(store=store, command="one", error="RuntimeError: no")
+    first = opened("0123", store=store, command="one", error="RuntimeError: no")
     run_id, experiment_id = _wait(first)
     first.end("FAILED")
     client = connect(store)
     assert client.get_run(run_id).info.end_time
-    second = opened(run_id, store=store, command="two", pid="7")
+    second = opened("0123", store=store, command="two", pid="7")
     assert _wait(second) == (run_id, experiment_id)
     run = client.get_run(run_id)
     assert (run.info.status, run.info.end_time or None) == ("RUNNING", None)
@@ -133,9 +135,10 @@ def test_the_end_time_of_a_run_is_cleared_with_a_private_function_of_this_mlflow
 
 
 def test_a_reopened_run_keeps_its_params_and_gets_missing_ones(in_process, opened, uri):
-    run_id, _ = _wait(opened())
+    run_id, _ = _wait(opened("0123"))
     again = _tracker(uri, pytest.fail)
-    again.start(RunRequest("tiny", "", "other", {}, earlier_run_id=run_id), {"sweep.objective": "loss/val", "jobs": 4})
+    request = RunRequest("tiny", "", "other", {"trainyard.key": "0123"}, reopens=True)
+    again.start(request, {"sweep.objective": "loss/val", "jobs": 4})
     _wait(again)
     run = connect(uri).get_run(run_id)
     assert run.data.params == {"sweep.objective": "accuracy/val", "jobs": "4"}
@@ -144,10 +147,10 @@ def test_a_reopened_run_keeps_its_params_and_gets_missing_ones(in_process, opene
 
 @pytest.mark.parametrize("reason", ["missing", "deleted", "other experiment"])
 def test_a_run_that_can_not_be_reopened_is_replaced_by_a_new_one(in_process, opened, uri, reason):
-    earlier, _ = _wait(opened(experiment="another" if reason == "other experiment" else "tiny"))
+    earlier, _ = _wait(opened("0123", experiment="another" if reason == "other experiment" else "tiny"))
     if reason == "deleted":
         connect(uri).delete_run(earlier)
-    sweep = opened("0" * 32 if reason == "missing" else earlier)
+    sweep = opened("4567" if reason == "missing" else "0123")
     run_id, _ = _wait(sweep)
     assert run_id != earlier
     assert TrackingStore(uri).load_run(run_id).status == "RUNNING"

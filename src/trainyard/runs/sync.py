@@ -55,11 +55,12 @@ def find_run_folders(path: Path) -> list[Path]:
     return folders
 
 
-def sync_run(folder: Path, store: TrackingStore | None = None) -> SyncResult:
+def sync_run(folder: Path, store: TrackingStore | None = None, parent_run_id: str | None = None) -> SyncResult:
     """Uploads everything of an ended run that a tracking store does not have yet. Nothing is logged twice.
 
     None as `store` uses the store that the run was configured for. If that needs a password, MLFLOW_TRACKING_URI must
-    contain it.
+    contain it. `parent_run_id` is the run of the sweep in this store, of which the run becomes a child; None leaves it
+    where it is.
 
     Raises:
         ConfigError: If the folder contains no run, or the store needs a password that is not in the environment.
@@ -79,10 +80,10 @@ def sync_run(folder: Path, store: TrackingStore | None = None) -> SyncResult:
                 )
             store = store or find_store(folder, logged)
             run_id = logged.stores.get(store.name)
-            is_stored = run_id is not None and has_run(store, run_id, logged)
+            is_stored = run_id is not None and has_run(store, run_id, logged, parent_run_id)
             return SyncResult(
                 uri=store.name,
-                run_id=run_id if run_id and is_stored else upload_run(folder, store),
+                run_id=run_id if run_id and is_stored else upload_run(folder, store, parent_run_id),
                 status=logged.status or "KILLED",
                 uploaded=not is_stored,
                 has_gap=logged.has_gap,
@@ -101,12 +102,12 @@ def sync_run(folder: Path, store: TrackingStore | None = None) -> SyncResult:
         ) from error
 
 
-def upload_run(folder: Path, store: TrackingStore) -> str:
-    """Uploads everything of a run that a store does not have yet, and returns MLflow's id of the run."""
+def upload_run(folder: Path, store: TrackingStore, parent_run_id: str | None = None) -> str:
+    """Uploads everything of a run that a store does not have yet, and returns MLflow's id; see `sync_run`."""
     logged = load_operations(folder)
     has_model = logged.model and logged.status == "FINISHED" and (folder / MODEL_FILE).is_file()
     build_model = (lambda: _build_servable_model(folder, str(logged.model))) if has_model else None
-    run_id = upload_operations(logged, folder, store, build_model)
+    run_id = upload_operations(logged, folder, store, build_model, parent_run_id)
     (folder / artifacts.SERVABLE_FILE).unlink(missing_ok=True)
     return run_id
 

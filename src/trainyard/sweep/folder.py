@@ -12,38 +12,55 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from trainyard.config import compare_trees, format_suggestion
+from trainyard.config import format_suggestion
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation import Trial
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.plan import SweepPlan
-from trainyard.sweep.space import NOT_DRAWN, compute_identity
+from trainyard.sweep.space import NOT_DRAWN
 from trainyard.system import (
-    PARTIAL_PREFIX,
-    DamagedLineError,
+    FieldTypes,
     append_entries,
     atomic_write,
+    build_from_json,
+    check_fields,
     is_process_alive,
     read_entries,
 )
 
+T = TypeVar("T")
+
 SWEEPS = Path("sweeps")
 """Where the folders of sweeps are, in the working directory."""
 
-_MAX_DIFFERENCES = 8
-"""The number of differences that an error message lists."""
 _WAIT_SECONDS = 60
-"""Maximum wait for the trials of a sweep that was killed. It exceeds the time after which they kill themselves."""
+"""Maximum wait for the processes of a sweep that was killed. It exceeds the time after which they end themselves."""
+START_AGAIN = "Start the sweep again from the beginning with --fresh, which keeps the old files under another name"
+
+_HEADER: FieldTypes = {
+    "key": (str,),
+    "name": (str,),
+    "search": (dict, type(None)),
+    "experiment": (str,),
+    "objective": (str, type(None)),
+    "swept": (list,),
+    "overrides": (list,),
+    "threads": (int, type(None)),
+    "created": (str,),
+}
+"""The types of the fields in the first line of a plan."""
 
 
 class SweepFolder:
@@ -57,7 +74,8 @@ class SweepFolder:
         self.logs = self.path / "logs"
         self.lock_file = self.path.parent / f".{self.path.name}.lock"
         self.trials_lock_file = self.path.parent / f".{self.path.name}.trials"
-        """A file on which each trial's process holds a shared lock while it is alive."""
+        """A file on which each process that the sweep starts for a trial or a store holds a shared lock."""
+        self._trials = self.path / "trials"
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -69,20 +87,56 @@ class SweepFolder:
         """Default of `training.threads` for trials that do not set it; `None` lets TensorFlow choose."""
         return self.read_header()["threads"]  # type: ignore[no-any-return]
 
+    @property
+    def key(self) -> str:
+        """The unique key of the sweep, a UUID in hexadecimal. The parent run has it as the tag `trainyard.key`."""
+        return self.read_header()["key"]  # type: ignore[no-any-return]
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the ledger, or without its entries the folder, shows that trials were drawn or started."""
+        return self.ledger.has_started or self.has_trials
+
+    @property
+    def has_trials(self) -> bool:
+        """Whether there are run folders of trials."""
+        return bool(self.list_attempt_folders())
+
+    @property
+    def has_remains(self) -> bool:
+        """Whether the folder contains the ledger or trials of a sweep, even if its plan is missing."""
+        return self.ledger_file.exists() or self.has_trials
+
     def get_log_file(self, number: int) -> Path:
         """Returns the path of the log file of a trial."""
         return self.logs / f"{number}.log"
 
     def find_next_attempt_folder(self, number: int) -> Path:
         """Returns the path for the folder of the next attempt of a trial; does not create the folder."""
-        folder, attempt = self.path / "trials" / f"{number}", 2
+        folder, attempt = self._trials / f"{number}", 2
         while folder.exists():
             folder, attempt = folder.with_name(f"{number}-{attempt}"), attempt + 1
         return folder
 
+    def list_attempt_folders(self) -> dict[int, list[Path]]:
+        """Returns the existing run folders by the number of their trial, latest attempt first."""
+        paths = self._trials.iterdir() if self._trials.is_dir() else ()
+        matches = [(path, match) for path in paths if (match := re.fullmatch(r"(\d+)(?:-(\d+))?", path.name))]
+        folders: dict[int, list[Path]] = {}
+        for path, match in sorted(matches, key=lambda item: int(item[1][2] or 1), reverse=True):
+            folders.setdefault(int(match[1]), []).append(path)
+        return folders
+
     def write_plan(self, plan: SweepPlan, threads: int | None) -> None:
-        """Writes the plan and its overview, each atomically; `threads` becomes the property of this name."""
+        """Writes the plan and its overview, each atomically; `threads` becomes the property of this name.
+
+        A plan of which no trial was started is replaced, but keeps its key, because its parent run may exist.
+        """
+        key = uuid.uuid4().hex
+        with contextlib.suppress(TrainyardError, LookupError):
+            key = self.key
         header = {
+            "key": key,
             "name": plan.name,
             "search": plan.definition,
             "experiment": plan.experiment,
@@ -109,12 +163,11 @@ class SweepFolder:
         append_entries(self.plan, *map(asdict, trials), durable=True)
 
     def read_header(self) -> dict[str, Any]:
-        """Returns the first line of the plan. Raises TrainyardError if the plan is missing or damaged."""
-        header = next(self._read_lines(), {})
-        if "objective" not in header:
-            raise TrainyardError(
-                f"{self.plan}: the plan of the sweep is damaged: its header (the first line) is missing. "
-                "Start the sweep again from the beginning with --fresh"
+        """Returns the first line of the plan. Raises ConfigError if the plan is missing or damaged."""
+        header = next(self._read_lines(_check_header), {})
+        if not header:
+            raise ConfigError(
+                f"{self.plan}: line 1: expected the header of the plan of a sweep, but it is missing. {START_AGAIN}"
             )
         return header
 
@@ -131,18 +184,22 @@ class SweepFolder:
         return replace(plan, swept=tuple(header["swept"]), overrides=tuple(header["overrides"]), trials=trials)
 
     def read_trials(self) -> tuple[Trial, ...]:
-        """Returns the planned trials. Raises TrainyardError if the plan is missing or damaged."""
-        lines = self._read_lines()
-        next(lines)
-        trials = (Trial(**{**line, "overrides": tuple(line["overrides"])}) for line in lines)
-        return tuple({trial.number: trial for trial in trials}.values())
+        """Returns the planned trials. Raises ConfigError if the plan is missing or damaged."""
+        lines = self._read_lines(lambda entry: None if "objective" in entry else build_from_json(Trial, entry))
+        return tuple({trial.number: trial for trial in lines if trial}.values())
 
-    def _read_lines(self) -> Iterator[dict[str, Any]]:
-        """Yields the complete lines of plan.jsonl as dicts: the header, then one per trial."""
+    def _read_lines(self, parse: Callable[[dict[str, Any]], T]) -> Iterator[T]:
+        """Yields the complete lines of plan.jsonl: the header, then one per trial."""
         try:
-            yield from read_entries(self.plan)
-        except (OSError, DamagedLineError) as error:
-            raise TrainyardError(f"{self.plan}: the plan of the sweep cannot be read: {error}") from error
+            yield from read_entries(self.plan, parse, content="a line of the plan of a sweep", remedy=START_AGAIN)
+        except OSError as error:
+            raise ConfigError(f"{self.plan}: the plan of the sweep can't be read: {error}. {START_AGAIN}") from error
+
+
+def _check_header(header: dict[str, Any]) -> dict[str, Any]:
+    """Returns the header of a plan; for errors, see `check_fields`."""
+    check_fields(header, _HEADER)
+    return header
 
 
 def parse_trial_number(folder: Path) -> int:
@@ -173,12 +230,12 @@ def find_sweep(name: str, flag: str) -> SweepFolder:
 def lock_sweep(folder: SweepFolder, note: Callable[[str], None]) -> Iterator[None]:
     """Locks a sweep, so that no other process runs it during the block.
 
-    If an earlier process of the sweep was killed, its trials end on their own; this function waits for them, and calls
-    `note` with a message before. The folder of the sweep is created if necessary.
+    If an earlier process of the sweep was killed, the processes that it started end on their own; this function waits
+    for them, and calls `note` with a message before. The folder of the sweep is created if necessary.
 
     Raises:
         ConfigError: If another process runs the sweep.
-        TrainyardError: If the folder cannot be created, or trials of an earlier process do not end.
+        TrainyardError: If the folder cannot be created, or processes of an earlier start do not end.
     """
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
@@ -195,7 +252,7 @@ def lock_sweep(folder: SweepFolder, note: Callable[[str], None]) -> Iterator[Non
             "To run a second sweep at the same time, choose another name: sweep.name=..."
         ) from error
     with lock:
-        _wait_for_trials(folder, note)
+        _wait_for_processes(folder, note)
         yield
 
 
@@ -220,8 +277,8 @@ def _find_owner(folder: SweepFolder) -> str:
     return "(unknown: it has only just started)"
 
 
-def _wait_for_trials(folder: SweepFolder, note: Callable[[str], None]) -> None:
-    """Waits up to 60 s until no trial of an earlier process is alive; raises a TrainyardError after that."""
+def _wait_for_processes(folder: SweepFolder, note: Callable[[str], None]) -> None:
+    """Waits up to 60 s until no process of an earlier start is alive; raises a TrainyardError after that."""
     if os.name == "nt":  # processes are not forked there
         return
     import fcntl
@@ -232,17 +289,17 @@ def _wait_for_trials(folder: SweepFolder, note: Callable[[str], None]) -> None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             if attempt == 0:
-                note("waiting until the trials of an earlier start of this sweep have ended")
+                note("waiting until the processes of an earlier start of this sweep have ended")
             time.sleep(0.1)
     raise TrainyardError(
-        f"sweep {folder.path.name}: trials of an earlier start of this sweep are still running after "
-        f"{_WAIT_SECONDS} s. Stop their processes (to list them: fuser {folder.trials_lock_file})"
+        f"sweep {folder.path.name}: processes of an earlier start of this sweep are still running after "
+        f"{_WAIT_SECONDS} s. Stop them (to list them: fuser {folder.trials_lock_file})"
     )
 
 
 def move_aside(folder: SweepFolder) -> Path | None:
     """Renames the folder of a sweep to `<name>.before-<time>` and returns the new path; None if there is no sweep."""
-    if not folder.plan.exists():
+    if not (folder.plan.exists() or folder.has_remains):
         return None
     name, number = f"{folder.path.name}.before-{datetime.now().astimezone():%Y-%m-%d_%H-%M-%S}", 2
     aside = folder.path.with_name(name)
@@ -251,61 +308,3 @@ def move_aside(folder: SweepFolder) -> Path | None:
     folder.path.rename(aside)
     vars(folder).pop("ledger", None)  # was read from the moved file
     return aside
-
-
-def check_folder(folder: SweepFolder) -> None:
-    """Raises ConfigError if the folder has files that are not of a sweep, or is a parent of the working directory."""
-    if Path.cwd().is_relative_to(folder.path):
-        raise ConfigError(
-            f"hydra.sweep.dir: expected a separate folder for the sweep, got {folder.path}, which is the working "
-            "directory or one of its parents. Choose another folder"
-        )
-    plans = (folder.plan.name, folder.overview.name)
-    unfinished = {*plans, *(f"{PARTIAL_PREFIX}{name}" for name in plans)}  # the files of an interrupted `write_plan`
-    files = {path.name for path in folder.path.iterdir()} if folder.path.is_dir() else {folder.path.name}
-    if folder.path.exists() and not folder.plan.exists() and not files <= unfinished:
-        raise ConfigError(
-            f"hydra.sweep.dir: expected a new or empty folder, or the folder of a sweep, got {folder.path}, which "
-            "contains other files. Choose another folder"
-        )
-
-
-def check_definition(folder: SweepFolder, plan: SweepPlan) -> None:
-    """Raises a ConfigError, with the differences, if the definition of the sweep changed since it was started."""
-    header = folder.read_header()
-    before, now = header["objective"], plan.objective
-    lines = [] if before == now else [f"sweep.objective was {before or 'off'}, is now {now or 'off'}"]
-    if plan.definition is None:
-        lines += _find_changed_trials(folder, plan)
-    elif header.get("search") is None:
-        lines += ["the sweep was a grid, is now a search with a sampler"]
-    else:
-        lines += _describe_differences(header["search"], json.loads(json.dumps(plan.definition)))
-    if len(lines) > _MAX_DIFFERENCES:
-        lines[_MAX_DIFFERENCES:] = [f"and {len(lines) - _MAX_DIFFERENCES} more"]
-    if lines:
-        raise ConfigError(
-            f"sweep {folder.path.name}: its definition has changed since it was started. A sweep resumes only with the "
-            "same definition:",
-            *lines,
-            "Restore the definition; or start again from the beginning with --fresh, which keeps the old sweep under "
-            "another name; or choose another sweep.name",
-        )
-
-
-def _find_changed_trials(folder: SweepFolder, plan: SweepPlan) -> list[str]:
-    """Returns a line for each trial of a grid that was added, removed or changed since the sweep was started."""
-    lines = []
-    planned = {compute_identity(trial.config): trial for trial in folder.read_trials()}
-    requested = {compute_identity(trial.config): trial for trial in plan.trials}
-    by_overrides = {trial.overrides: trial for text, trial in planned.items() if text not in requested}
-    for trial in (trial for text, trial in requested.items() if text not in planned):
-        earlier = by_overrides.pop(trial.overrides, None)
-        differences = ", ".join(_describe_differences(earlier.config, trial.config)) if earlier else "was added"
-        lines.append(f"trial {trial.label}: {differences}")
-    return [*lines, *(f"trial {trial.label}: was removed" for trial in by_overrides.values())]
-
-
-def _describe_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Returns ``<path> was <old>, is now <new>`` for each field that differs between two nested configs."""
-    return [f"{path} was {old}, is now {new}" for path, old, new in compare_trees(before, after)]

@@ -1,21 +1,37 @@
 """The append-only log of a sweep: which trials started, finished and failed. It survives a crash of the sweep.
 
 Each entry is written to the disk before the sweep continues. An incomplete last line, left by a crash, is ignored.
+Paths are relative to the folder of the sweep, so that it can be moved and copied.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from trainyard.errors import ConfigError
 from trainyard.evaluation import TrialResult
-from trainyard.system import DamagedLineError, append_entries, read_entries
+from trainyard.system import FieldTypes, append_entries, build_from_json, check_entry, read_entries
+
+_TEXT, _NUMBER = (str,), (int,)
+_FIELDS: dict[str, FieldTypes] = {
+    "opened": {"host": _TEXT, "pid": _TEXT, "started": _TEXT, "slots": _NUMBER},
+    "closed": {"status": _TEXT},
+    "works": {"architecture": _TEXT},
+    "knew": {"points": (list,)},
+    "drew": {"drawn": (dict,), "point": (int, type(None)), "reason": _TEXT, "duplicate_of": (int, type(None))},
+    "exhausted": {},
+    "epoch": {"trial": _NUMBER, "epoch": _NUMBER, "epochs": _NUMBER, "value": (float, int)},
+    "began": {"trial": _NUMBER, "folder": _TEXT},
+    "done": {"trial": _NUMBER, "result": (dict,)},
+    "uploaded": {"trial": _NUMBER, "run_id": _TEXT},
+    "failed": {"trial": _NUMBER, "reason": _TEXT, "again": (bool,)},
+    "pruned": {"trial": _NUMBER, "reason": _TEXT},
+}
+"""The types of the fields of an entry, by its kind."""
 
 
 class TrialState(StrEnum):
@@ -36,7 +52,7 @@ class TrialRecord:
 
     Attributes:
         state: The state after the last entry. A trial that was running when its sweep was killed remains RUNNING.
-        folder: The folder of the last attempt; empty if there was none.
+        folder: The folder of the last attempt, as an absolute path if the ledger has one; empty if there was none.
         began: The time when the last attempt started, in ISO 8601; empty if there was none.
         result: The result without its history if the trial is done, else None.
         reason: Why the trial failed or was pruned, else empty.
@@ -140,26 +156,18 @@ class Ledger:
         self.is_exhausted = False
         """Whether the search space contains no further points to draw."""
         self.sessions: list[Session] = []
-        self.parent_run_id: str | None = None
-        """The MLflow run id of the sweep's parent run."""
         self.tested_architectures: set[str] = set()
         """The keys of the architectures that passed the smoke test."""
         self.last_changed = ""
         """The time of the last entry, in ISO 8601; empty if there is none."""
         if not file.exists():
             return
-        try:
-            for number, entry in enumerate(read_entries(file), 1):
-                try:
-                    self._apply_entry(entry)
-                except (LookupError, TypeError, ValueError) as error:
-                    raise DamagedLineError(number, json.dumps(entry)) from error
-        except DamagedLineError as error:
-            raise ConfigError(
-                f"{file}: line {error.number}: expected a JSON entry of the sweep ledger, as this version of Trainyard "
-                f"writes it, got {error.text[:80]!r}. Remove the line if it is damaged. If another version wrote the "
-                "file, start the sweep again from the beginning with --fresh"
-            ) from error
+        remedy = (
+            "Restore the file from a copy. If the line is damaged, you can also delete it: the results of finished "
+            "trials are then read from their folders. To start again from the beginning: --fresh"
+        )
+        for _ in read_entries(file, self._apply_entry, content="an entry of the ledger of a sweep", remedy=remedy):
+            pass
 
     @property
     def is_complete(self) -> bool:
@@ -170,6 +178,11 @@ class Ledger:
     def has_started(self) -> bool:
         """Whether a trial was started, a point was drawn (or rejected), or points of earlier sweeps were recorded."""
         return bool(self._records or self.events)
+
+    @property
+    def trial_numbers(self) -> Collection[int]:
+        """The numbers of the trials of which the ledger has entries."""
+        return self._records.keys()
 
     def get_trial_record(self, number: int) -> TrialRecord:
         """Returns what the ledger contains about a trial; a trial without entries is waiting."""
@@ -182,10 +195,6 @@ class Ledger:
     def record_session_end(self, status: str) -> None:
         """Records that the process stops running the sweep: "FINISHED", "FAILED" or "KILLED"."""
         self._append_entry("closed", status=status)
-
-    def record_parent(self, run_id: str) -> None:
-        """Records the MLflow run id of the sweep's parent run."""
-        self._append_entry("parent", run_id=run_id)
 
     def record_smoke_test(self, architecture: str) -> None:
         """Records that an architecture passed the smoke test."""
@@ -224,23 +233,33 @@ class Ledger:
         """Records that a trial was pruned."""
         self._append_entry("pruned", trial=number, reason=reason)
 
-    def record_start(self, number: int, folder: str) -> None:
+    def record_start(self, number: int, folder: Path | str) -> None:
         """Records that an attempt of a trial starts, and its folder."""
-        self._append_entry("began", trial=number, folder=folder)
+        self._append_entry("began", trial=number, folder=self._make_relative(folder))
 
     def record_result(self, number: int, result: TrialResult) -> None:
         """Records the result of a trial, without its history."""
-        self._append_entry("done", trial=number, result=asdict(replace(result, history=())))
+        relative = replace(result, history=(), folder=self._make_relative(result.folder))
+        self._append_entry("done", trial=number, result=asdict(relative))
+
+    def record_upload(self, number: int, run_id: str) -> None:
+        """Records the MLflow run id of a trial that is done and was uploaded to another store."""
+        self._append_entry("uploaded", trial=number, run_id=run_id)
 
     def record_failure(self, number: int, reason: str, *, will_retry: bool = False) -> None:
         """Records that a trial failed, and with `will_retry` that it is retried in the same session."""
         self._append_entry("failed", trial=number, reason=reason, again=will_retry)
 
+    def _make_relative(self, folder: Path | str) -> str:
+        """Returns a path relative to the folder of the sweep, if it is in there."""
+        path, root = Path(folder), self._file.parent
+        return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
     def _append_entry(self, kind: str, **content: Any) -> None:  # noqa: ANN401 - what JSON holds
         """Writes an entry to the disk, then applies it to this object. If writing fails, the file stays unchanged.
 
-        `kind` is "opened" or "closed" (a session), "parent", "works" (a smoke test), "knew" (prior points), "drew",
-        "epoch", "exhausted", "began", "done", "failed" or "pruned".
+        `kind` is "opened" or "closed" (a session), "works" (a smoke test), "knew" (prior points), "drew", "epoch",
+        "exhausted", "began", "done", "uploaded", "failed" or "pruned".
         """
         entry = {"what": kind, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **content}
         append_entries(self._file, entry, durable=True)
@@ -248,8 +267,10 @@ class Ledger:
 
     def _apply_entry(self, entry: Mapping[str, Any]) -> None:
         """Updates the attributes of this object from an entry, which was just written or read from the file."""
+        check_entry(entry, _FIELDS, {"time": _TEXT})
         content = dict(entry)
         kind, time = content.pop("what"), content.pop("time")
+        datetime.fromisoformat(time)  # raises a ValueError if it is not a time
         self.last_changed = time
         if self.sessions and kind != "opened":
             self.sessions[-1] = replace(self.sessions[-1], last=time)
@@ -258,12 +279,10 @@ class Ledger:
                 self.sessions.append(Session(**content, time=time, last=time))
             case "closed":
                 self.sessions[-1] = replace(self.sessions[-1], status=content["status"])
-            case "parent":
-                self.parent_run_id = content["run_id"]
             case "works":
                 self.tested_architectures.add(content["architecture"])
             case "knew":
-                self.events += [PriorPoint(**point) for point in content["points"]]
+                self.events += [build_from_json(PriorPoint, point) for point in content["points"]]
             case "drew":
                 self.events.append(Draw(**content))
             case "epoch":
@@ -276,18 +295,30 @@ class Ledger:
                 self._apply_trial_entry(kind, entry)
 
     def _apply_trial_entry(self, kind: str, entry: Mapping[str, Any]) -> None:
-        """Updates the `TrialRecord` of a trial; `kind` is "began", "done", "failed" or "pruned"."""
+        """Updates the `TrialRecord` of a trial; `kind` is "began", "done", "uploaded", "failed" or "pruned".
+
+        Entries after the result of a trial are ignored, except "uploaded".
+        """
         number, time = entry["trial"], entry["time"]
         record = self.get_trial_record(number)
+        if kind == "uploaded":
+            if record.result is None:
+                raise ValueError(f"trial {number} is not done")
+            self._records[number] = replace(record, result=replace(record.result, run_id=entry["run_id"]))
+            return
+        if record.result:
+            return
         if kind == "began":
-            attempts, folder = record.attempts + 1, entry["folder"]
+            attempts, folder = record.attempts + 1, str(self._file.parent / entry["folder"])
             record = replace(record, state=TrialState.RUNNING, attempts=attempts, folder=folder, began=time, reason="")
         else:
             if record.state is TrialState.RUNNING:
                 record = replace(record, seconds=record.seconds + _compute_seconds_between(record.began, time))
-            result = TrialResult(**{**entry["result"], "history": ()}) if kind == "done" else record.result
-            reason = entry.get("reason", "")
-            record = replace(record, state=TrialState(kind), result=result, reason=reason)
+            result = None
+            if kind == "done":
+                result = build_from_json(TrialResult, {**entry["result"], "history": ()})
+                result = replace(result, folder=str(self._file.parent / result.folder))
+            record = replace(record, state=TrialState(kind), result=result, reason=entry.get("reason", ""))
             if not entry.get("again"):
                 self.events.append(Ended(number, record.state, result.objective if result and kind == "done" else None))
         self._records[number] = record

@@ -9,15 +9,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainyard.errors import TrainyardError
 from trainyard.evaluation import Trial, TrialResult, higher_is_better
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import EpochReport, Ledger, TrialState
 from trainyard.sweep.listener import SweepCounts, SweepListener
-from trainyard.sweep.results import has_finished, load_result
+from trainyard.sweep.results import has_finished, is_among, load_result, rebuild_result
 from trainyard.sweep.space import NOT_DRAWN
 
 if TYPE_CHECKING:
     from trainyard.sweep.tracking import SweepTracker
+
+_MAX_LISTED = 10
+"""The number of trials that an error message lists."""
 
 
 @dataclass(slots=True)
@@ -85,16 +89,69 @@ class TrialRecorder:
         return self._attempts.get(trial.number, 0)
 
     def adopt_finished(self, runs: SweepTracker) -> None:
-        """Records the results of trials that finished after the sweep was killed, and uploads what the store lacks."""
-        for number in self.outcomes.waiting:
-            record = self._ledger.get_trial_record(number)
-            folder = Path(record.folder)
-            result = load_result(folder) if record.folder else None
-            if result and runs.is_finished(result):
-                self.record_done(self._trials[number], result)
-            elif result and has_finished(folder):
-                self.record_done(self._trials[number], replace(result, run_id=runs.upload_run(folder)))
+        """Records the results of waiting trials that finished according to their files; uploads what the store lacks.
+
+        They finished after the sweep was killed, or the ledger lost their entries.
+        """
+        attempts = self._folder.list_attempt_folders()
+        folders = [(number, folder) for number in self.outcomes.waiting for folder in attempts.get(number, ())]
+        found = [(*item, load_result(item[1]) or rebuild_result(item[1], self._objective)) for item in folders]
+        results = [(number, folder, result) for number, folder, result in found if result]
+        finished = runs.find_finished_trials() if results else None
+        for number, folder, result in results:
+            is_stored = is_among(finished, result)
+            if number in self.outcomes.done or not (is_stored or has_finished(folder)):
+                continue
+            if not self._ledger.get_trial_record(number).attempts:
+                self.notify(f"trial {number}: its result is read from its folder, because the ledger lacks it")
+                self._ledger.record_start(number, folder)
+            run_id = result.run_id if is_stored else runs.upload_run(folder)
+            self.record_done(self._trials[number], replace(result, run_id=run_id))
         self.update_waiting()
+
+    def check_untrained(self, runs: SweepTracker) -> None:
+        """Raises a TrainyardError if the store has a finished run of a trial that would be trained again."""
+        finished = runs.find_finished_trials() or {}
+        if lost := [number for number in self.outcomes.waiting if f"{number}" in finished]:
+            raise TrainyardError(
+                f"{self._folder.ledger_file}: expected the results of all trials with a finished run in the tracking "
+                f"store, but the ledger and the folders of these {len(lost)} trials lack them: "
+                + ", ".join(f"trial {number} (run {finished[f'{number}']})" for number in lost[:_MAX_LISTED])
+                + ". Restore the files of the sweep from a copy, or delete these runs in MLflow to train the trials "
+                "again, or start the sweep again from the beginning with --fresh"
+            )
+
+    def reconcile(self, runs: SweepTracker) -> str:
+        """Uploads the runs of finished trials that the store lacks.
+
+        Returns a message about the runs that remain missing, or the failure of the store; empty if there are none.
+        """
+        tracked = {number: result for number, result in self.outcomes.done.items() if result.run_id is not None}
+        missing = []
+        try:
+            finished = runs.find_finished_trials() if tracked else None
+            if finished is None:
+                return ""
+            for number, result in tracked.items():
+                folder, run_id = Path(result.folder), finished.get(f"{number}")
+                if run_id is None and has_finished(folder):
+                    self.notify(f"trial {number}: its run is missing in the tracking store, and is uploaded again")
+                    run_id = runs.upload_run(folder)
+                if run_id is None:
+                    missing.append(number)
+                elif run_id != result.run_id:
+                    self._ledger.record_upload(number, run_id)
+                    self.outcomes.done[number] = replace(result, run_id=run_id)
+        except TrainyardError as error:
+            return f"{error}. No results are lost: the folder of the sweep contains all of them"
+        if not missing:
+            return ""
+        listed = ", ".join(map(str, missing[:_MAX_LISTED])) + (", ..." if len(missing) > _MAX_LISTED else "")
+        return (
+            f"the tracking store lacks the runs of {len(missing)} finished trials ({listed}), which can't be uploaded, "
+            f"because their folders below {self._folder.path} are missing or damaged. Restore the store or the folders "
+            "from a copy, and start the sweep again; or start it from the beginning with --fresh"
+        )
 
     def update_waiting(self) -> None:
         """Sets the waiting trials: all that are not done, failed or pruned, in the order of the plan."""
@@ -102,7 +159,9 @@ class TrialRecorder:
         self.outcomes.waiting = [number for number in self._trials if number not in ended]
 
     def notify(self, text: str) -> None:
-        """Sends a one-line message to the listeners."""
+        """Sends a one-line message to the listeners; prints it if there are none yet."""
+        if not self.listeners:
+            print(text, flush=True)  # noqa: T201 - the display is not open yet
         for listener in self.listeners:
             listener.on_message(text)
 
@@ -110,7 +169,7 @@ class TrialRecorder:
         """Records that an attempt of a trial starts, and returns its run folder, which does not exist yet."""
         self._trials[trial.number] = trial  # if it was just drawn, it replaces its placeholder
         folder = self._folder.find_next_attempt_folder(trial.number)
-        self._ledger.record_start(trial.number, str(folder))
+        self._ledger.record_start(trial.number, folder)
         self._attempts[trial.number] = self.count_attempts(trial) + 1
         for listener in self.listeners:
             listener.on_trial_begin(trial, self._ledger.get_trial_record(trial.number).attempts)

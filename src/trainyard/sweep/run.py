@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 from trainyard.config import BASIC_LAUNCHER, FORK_LAUNCHER, get_override_key
-from trainyard.errors import ConfigError
+from trainyard.errors import ConfigError, TrackingError
 from trainyard.evaluation import Trial
-from trainyard.sweep.folder import SWEEPS, SweepFolder, check_definition, check_folder, lock_sweep, move_aside
+from trainyard.sweep.folder import SWEEPS, SweepFolder, lock_sweep, move_aside
+from trainyard.sweep.folder_checks import check_definition, check_folder, check_ledger
 from trainyard.sweep.launch.devices import RAY_LAUNCHER, SLURM_LAUNCHER, allocate_slots
 from trainyard.sweep.launch.process_pool import start_fork_server
 from trainyard.sweep.ledger import Ledger
@@ -80,9 +81,9 @@ def run_plan(plan: SweepPlan, *, fresh: bool = False, display: OpenDisplay = Swe
     """Runs the trials of a planned sweep that are not done yet; see `run_sweep`."""
     folder = find_folder(plan)
     slots, threads = allocate_slots_and_threads(plan)
-    check_plan(plan)
+    check_plan(plan, fresh=fresh)
     with raise_on_signals(), lock_sweep(folder, print):
-        resumes = not fresh and folder.plan.exists() and folder.ledger.has_started
+        resumes = not fresh and folder.plan.exists() and folder.has_started
         prior_sweeps = [] if resumes else find_prior_sweeps(plan)
         if fresh and (aside := move_aside(folder)):
             print(f"earlier files of this sweep: moved to {os.path.relpath(aside)}")  # noqa: T201 - no display yet
@@ -91,6 +92,8 @@ def run_plan(plan: SweepPlan, *, fresh: bool = False, display: OpenDisplay = Swe
         else:
             folder.write_plan(plan, threads)
         plan = folder.append_missing_trials(plan)
+        if resumes:
+            check_ledger(folder, plan)
         thread_numbers = {number or folder.threads for number in plan.threads}
         if len(thread_numbers) == 1 and (number := thread_numbers.pop()):
             configure_xla_cache(number)  # its location depends on the number, and TensorFlow reads it when imported
@@ -143,7 +146,7 @@ def allocate_slots_and_threads(plan: SweepPlan) -> tuple[int | None, int | None]
     return None, None
 
 
-def check_plan(plan: SweepPlan) -> None:
+def check_plan(plan: SweepPlan, *, fresh: bool) -> None:
     """Raises ConfigError unless all machines can reach the tracking store and the folder can be used."""
     launcher = plan.hydra_section.launcher
     cluster = launcher._target_ == RAY_LAUNCHER and (launcher.address or os.environ.get("RAY_ADDRESS"))
@@ -153,7 +156,7 @@ def check_plan(plan: SweepPlan) -> None:
             f"{plan.store.sqlite_file}. Start a server (mlflow server --backend-store-uri ... --host ...), and set "
             "its address: tracking=server tracking.uri=http://HOST:PORT"
         )
-    check_folder(find_folder(plan))
+    check_folder(find_folder(plan), fresh=fresh)
 
 
 def _run_trials(
@@ -167,14 +170,17 @@ def _run_trials(
         """Ranks the trials, and writes the files of the result."""
         return summarize_sweep(folder, plan.objective, recorder.trials, outcomes)
 
-    if ledger.is_complete and not outcomes.waiting:
+    tracker = SweepTracker(plan, folder, recorder.notify)
+    if ledger.is_complete and not outcomes.waiting and tracker.has_runs(outcomes.done):
         return summarize()
     if outcomes.waiting:
         start_fork_server()  # the server imports TensorFlow while the store is opened
-    tracker = SweepTracker(plan, recorder.notify)
-    with _record_session(ledger, outcomes, slots), tracker.open_run(ledger.parent_run_id):
+    with _record_session(ledger, outcomes, slots), tracker.open_run():
         recorder.adopt_finished(tracker)
+        problem = recorder.reconcile(tracker)
         if outcomes.waiting:
+            if problem:
+                recorder.notify(problem)
             with display(recorder.trials, plan.objective, slots=slots, outcomes=outcomes) as screen:
                 recorder.listeners += [screen, tracker]
                 parent_run_id = _prepare_trials(recorder, tracker, folder, slots)
@@ -185,11 +191,16 @@ def _run_trials(
                     pruner = TrialPruner(plan.policy, plan.epochs, ledger, recorder.trials)
                 with open_trial_runner(plan, folder, task) as runner:
                     SweepScheduler(plan.policy, recorder, queue, runner, runs=tracker, pruner=pruner).run()
+                problem = recorder.reconcile(tracker)
+        else:
+            tracker.wait_until_created()
         if plan.space:
             folder.write_overview(folder.read_header(), recorder.trials)
         result = summarize()
         tracker.log_result(result)
         tracker.log_reports(result)
+        if problem:
+            raise TrackingError(problem)
     return result
 
 
@@ -218,10 +229,10 @@ def _prepare_trials(recorder: TrialRecorder, tracker: SweepTracker, folder: Swee
     run_id: str | None = None
 
     def wait_for_parent_run() -> None:
-        """Waits until the sweep's parent run exists, and records its id in the ledger."""
+        """Waits until the sweep's parent run exists, and checks that it has no finished runs of waiting trials."""
         nonlocal run_id
-        if run_id := tracker.wait_until_created():
-            ledger.record_parent(run_id)
+        run_id = tracker.wait_until_created()
+        recorder.check_untrained(tracker)
 
     smoke_test_architectures(untested, folder, slots, after_start=wait_for_parent_run)
     return run_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,14 @@ from trainyard.errors import TrackingError, TrainyardError
 from trainyard.evaluation import Trial, TrialResult
 from trainyard.reporting import TABLE, render_leaderboard_markdown
 from trainyard.runs import build_provenance_tags, sync_run, write_missing_report
+from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.launch.devices import RAY_LAUNCHER
 from trainyard.sweep.listener import SweepCounts, SweepListener
 from trainyard.sweep.plan import SweepPlan
+from trainyard.sweep.results import is_among
 from trainyard.sweep.summary import SweepResult, describe_swept
 from trainyard.system import read_git_state, redact_credentials
-from trainyard.tracking import RunRequest, Tracker, names
+from trainyard.tracking import RunRequest, Tracker, find_stored_trials, names
 
 
 class SweepTracker(SweepListener):
@@ -26,18 +28,23 @@ class SweepTracker(SweepListener):
     Methods that wait for the store raise a TrackingError if it fails.
     """
 
-    def __init__(self, plan: SweepPlan, notify: Callable[[str], None]) -> None:
+    def __init__(self, plan: SweepPlan, folder: SweepFolder, notify: Callable[[str], None]) -> None:
         """Does not access the tracking store yet. `notify` is called with a message when the store fails."""
         self._plan = plan
-        self._run = Tracker(plan.store, notify, "The sweep continues; its folder contains all results")
+        self._key = folder.key
+        reassurance = "The sweep continues; its folder contains all results"
+        self._run = Tracker(plan.store, notify, reassurance, lock_file=folder.trials_lock_file)
+        self._store_file: tuple[int, int] | None = None
         self._notify = notify
         self._status = "FINISHED"
         on_ray = plan.hydra_section.launcher._target_ == RAY_LAUNCHER
         self._ended_elsewhere: tuple[()] | None = None if on_ray else ()  # Ray ends tasks with their sweep
 
     @contextlib.contextmanager
-    def open_run(self, earlier_run_id: str | None) -> Iterator[None]:
+    def open_run(self) -> Iterator[None]:
         """Creates the parent run, or reopens that of an earlier session, and closes it at the end of the block.
+
+        The key of the sweep identifies it, so a sweep that is killed meanwhile leaves only one parent run.
 
         Its status is then FINISHED if all trials are done or pruned, KILLED after an interrupt, else FAILED.
 
@@ -51,12 +58,13 @@ class SweepTracker(SweepListener):
             comparison = f"ranked by `{plan.objective}`" if plan.objective else "not compared: `sweep.objective` is off"
             note = f"{len(plan.trials)} trials, {comparison}."
             tags = {**git_tags, names.ROLE: "sweep", names.SWEEP_ID: plan.name, names.NOTE: note}
+            tags[names.RUN_KEY] = self._key
             request = RunRequest(
                 plan.experiment,
                 plan.notes,
                 f"sweep {plan.name}",
                 tags | ({names.PARENT_RUN_ID: parent} if parent else {}),
-                earlier_run_id=earlier_run_id,
+                reopens=True,
                 parent_run_id=parent,
             )
             self._run.start(request, self._build_params())
@@ -76,19 +84,58 @@ class SweepTracker(SweepListener):
         if self._plan.store is None:
             return None
         self._run.wait_until_created()
+        self._store_file = self._identify_store_file()
         if self._plan.trials[0].config["tracking"]["model"]:
             self._run.notify_without_logged_models()
         self._run.share_view(self._plan.name, self._plan.objective, self._plan.swept)
         self._run.close_orphans(ended_elsewhere=self._ended_elsewhere)
         return self._run.run_id
 
+    def has_runs(self, results: Mapping[int, TrialResult]) -> bool:
+        """Returns whether the store has the FINISHED runs of these trials. The parent run need not be open.
+
+        Raises a TrackingError if the store fails.
+        """
+        expected = {f"{number}": result.run_id for number, result in results.items() if result.run_id is not None}
+        if self._plan.store is None or not expected:
+            return True
+        try:
+            return find_stored_trials(self._plan.store, self._key).items() >= expected.items()
+        except TrackingError as error:
+            raise TrackingError(f"{error}. The sweep has finished, and its folder contains all results") from error
+
+    def find_finished_trials(self) -> Mapping[str, str] | None:
+        """Returns the id of the FINISHED run of each trial, by the trial's number as text; None without tracking.
+
+        Raises a TrackingError if the store fails, or its SQLite file is not the one with which the sweep was started.
+        """
+        if self._plan.store is None:
+            return None
+        finished = self._run.find_finished_trials()
+        current = self._identify_store_file()
+        if self._store_file and self._store_file != current:
+            raise TrackingError(
+                f"{self._plan.store.sqlite_file}: expected the tracking store with which the sweep was started, but "
+                "the file was renamed, replaced or deleted meanwhile. To upload the runs that the store lacks, start "
+                "the sweep again with the same command"
+            )
+        self._store_file = current
+        return finished
+
     def is_finished(self, result: TrialResult) -> bool:
         """Returns whether the MLflow run of a trial with a result is FINISHED; True if the trial was not tracked."""
-        return result.run_id is None or result.run_id in self._run.find_finished_trials().values()
+        return is_among(self.find_finished_trials(), result)
 
     def upload_run(self, folder: Path) -> str:
-        """Uploads what the tracking store does not contain of a run, and returns the run id."""
-        return sync_run(folder, self._plan.store).run_id
+        """Uploads what the tracking store does not contain of a run as a child of the open run, and returns its id."""
+        return sync_run(folder, self._plan.store, self._run.run_id).run_id
+
+    def _identify_store_file(self) -> tuple[int, int] | None:
+        """Returns what identifies the SQLite file of the store, also after it was renamed; None if there is none."""
+        file = self._plan.store.sqlite_file if self._plan.store else None
+        if file is None or not file.exists():
+            return None
+        return file.stat().st_dev, file.stat().st_ino
 
     def on_trial_done(self, trial: Trial, result: TrialResult, counts: SweepCounts) -> None:  # noqa: ARG002
         """Logs the number of finished trials and, if the sweep has an objective, that of the best point."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,23 @@ def signal_process_group(leader: int, number: int) -> bool:
     except (ProcessLookupError, PermissionError):
         return False
     return True
+
+
+@contextlib.contextmanager
+def open_shared_lock(file: Path | None) -> Iterator[list[int]]:
+    """Locks a file, which is created if it does not exist, like `hold_shared_lock`, for the duration of the block.
+
+    Yields a list with the descriptor of the lock. A process that inherits the descriptor holds the lock until it ends.
+    The list is empty if there is no file, or on Windows, where no descriptors are inherited.
+    """
+    if file is None or os.name == "nt":
+        yield []
+        return
+    import fcntl
+
+    with file.open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_SH)
+        yield [stream.fileno()]
 
 
 def hold_shared_lock(file: Path, *, wait: bool = True) -> None:

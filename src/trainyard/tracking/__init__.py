@@ -1,6 +1,7 @@
 """Access to MLflow: stores, experiments, runs and their views in the UI, and logged models."""
 
 from trainyard.tracking import names, ui_server
+from trainyard.tracking.child_runs import find_stored_trials
 from trainyard.tracking.connection import build_training_view_url
 from trainyard.tracking.health import StoreHealth, examine_store, roll_back_interrupted_write
 from trainyard.tracking.mlflow_model import MODEL_PACKAGES, ServableModel

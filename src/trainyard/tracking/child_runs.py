@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from trainyard.tracking import names
 from trainyard.tracking.operations import OpenRun
 from trainyard.tracking.run_record import RunRecord, build_run_record
-from trainyard.tracking.tracking_store import PROCESS_DIED
+from trainyard.tracking.tracking_store import PROCESS_DIED, TrackingStore
 
 
 def has_logged_models(run: OpenRun) -> bool:
@@ -25,6 +25,21 @@ def find_finished_trials(parent: OpenRun) -> dict[str, str]:
         for child in _search_children(parent, "FINISHED")
         if names.TRIAL_NUMBER in child.tags
     }
+
+
+def find_stored_trials(store: TrackingStore, key: str) -> dict[str, str]:
+    """Returns the result of `find_finished_trials` for the sweep whose parent run has a key.
+
+    The result is empty if the store does not contain this run, or does not exist. Raises a TrackingError if it fails.
+    """
+    file = store.sqlite_file
+    if file and not (file.exists() and file.stat().st_size):
+        return {}
+    with store.translate_errors():
+        parent = store.find_run_by_key(key)
+        if parent is None:
+            return {}
+        return find_finished_trials(OpenRun(store, parent.info.experiment_id, parent.info.run_id, ""))
 
 
 def close_orphans(

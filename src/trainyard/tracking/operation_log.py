@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import ConfigError
-from trainyard.system import PARTIAL_PREFIX, DamagedLineError, append_entries, read_entries
+from trainyard.system import PARTIAL_PREFIX, FieldTypes, append_entries, build_from_json, check_entry, read_entries
 from trainyard.tracking import names, operations
 from trainyard.tracking.operations import DatasetInput, TimedMetrics
 from trainyard.training import CHECKPOINTS_FOLDER
@@ -28,6 +28,22 @@ OPERATION_LOG_FILE = ".tracking.jsonl"
 
 LOCK = ".tracking.lock"
 """File in the run folder that is locked by the process that logs the run to the store."""
+
+_TEXT, _COUNT, _OPTIONAL = (str,), (int,), (str, type(None))
+_FIELDS: dict[str, FieldTypes] = {
+    "run": {
+        "key": _TEXT, "uri": _OPTIONAL, "experiment": _TEXT, "notes": _TEXT, "name": _TEXT, "model": _OPTIONAL,
+        "tags": (dict,),
+    },
+    "params": {"values": (dict,)},
+    "metrics": {"values": (dict,), "step": _COUNT, "milliseconds": _COUNT},
+    "tags": {"values": (dict,)},
+    "inputs": {"splits": (list,)},
+    "end": {"status": _TEXT},
+    "gap": {},
+    "stored": {"uri": _TEXT, "run_id": _TEXT, "name": _TEXT},
+}  # fmt: skip
+"""The types of the fields of an entry in the operation log, by its kind."""
 
 
 class OperationLog:
@@ -135,25 +151,25 @@ def load_operations(folder: Path) -> LoggedOperations:
     """Loads everything that a run logged from its folder; a ConfigError reports a missing or damaged operation log."""
     file = folder / OPERATION_LOG_FILE
     logged: LoggedOperations | None = None
+
+    def apply(entry: dict[str, Any]) -> None:
+        """Updates `logged` from an entry; creates it from the first one, of the kind "run"."""
+        nonlocal logged
+        check_entry(entry, _FIELDS, {"at": _COUNT})
+        if logged is None:
+            attributes = {name: entry[name] for name in _FIELDS["run"]}
+            logged = LoggedOperations(**attributes, started=entry["at"], updated=entry["at"])
+        else:
+            _apply_entry(logged, entry)
+
+    remedy = "The run can't be read from this folder. Restore the file from a copy"
     try:
-        entries = list(read_entries(file))
+        for _ in read_entries(file, apply, content="an entry of the operation log of a run", remedy=remedy):
+            pass
     except OSError as error:
         raise ConfigError(
             f"{folder}: expected a run folder, but its {OPERATION_LOG_FILE} can't be read: {error}"
         ) from error
-    except DamagedLineError as error:
-        raise ConfigError(f"{file}: line {error.number} is damaged: expected JSON, got {error.text[:80]!r}") from error
-    for number, entry in enumerate(entries, start=1):
-        try:
-            if logged is None:  # the first entry, of the kind "run"
-                attributes = {
-                    name: entry[name] for name in ("key", "uri", "experiment", "notes", "name", "model", "tags")
-                }
-                logged = LoggedOperations(**attributes, started=entry["at"], updated=entry["at"])
-            else:
-                _apply_entry(logged, entry)
-        except (ValueError, TypeError, KeyError) as error:
-            raise ConfigError(f"{file}: line {number} is damaged: {type(error).__name__}: {error}") from error
     if logged is None:
         raise ConfigError(
             f"{file}: the operation log is empty because the run was interrupted at its start. Start a new run"
@@ -187,9 +203,7 @@ def _apply_entry(logged: LoggedOperations, entry: dict[str, Any]) -> None:
         case "tags":
             logged.tags |= entry["values"]
         case "inputs":
-            logged.inputs += [
-                DatasetInput(**{**split, "image_shape": tuple(split["image_shape"])}) for split in entry["splits"]
-            ]
+            logged.inputs += [build_from_json(DatasetInput, split) for split in entry["splits"]]
         case "end":
             logged.status = entry["status"]
         case "gap":
@@ -198,6 +212,6 @@ def _apply_entry(logged: LoggedOperations, entry: dict[str, Any]) -> None:
             logged.stores[entry["uri"]] = entry["run_id"]
             logged.name = entry["name"]
             return  # not logged by the run itself, so `updated` stays
-        case unknown:
-            raise ValueError(f"unknown entry {unknown!r}")
+        case "run":
+            raise ValueError("only the first entry can be of the kind 'run'")
     logged.updated = entry["at"]

@@ -43,7 +43,13 @@ class Tracker:
     """Logs the run of a training, or the parent run of a sweep, without waiting for the store."""
 
     def __init__(
-        self, store: TrackingStore | None, notify: Callable[[str], None], reassurance: str, folder: Path | None = None
+        self,
+        store: TrackingStore | None,
+        notify: Callable[[str], None],
+        reassurance: str,
+        folder: Path | None = None,
+        *,
+        lock_file: Path | None = None,
     ) -> None:
         """Creates the tracker, which logs nothing before `start`.
 
@@ -52,11 +58,13 @@ class Tracker:
             notify: Called once, with a message, at the first failure of the store.
             reassurance: Second sentence of that message, which states that the work continues.
             folder: The run folder, which gets the operation log; None for a sweep, which has none.
+            lock_file: A file on which the process that writes to the store holds a shared lock, if any.
         """
         self._folder = folder
         self._store = store
         self._notify = notify
         self._reassurance = reassurance
+        self._lock_file = lock_file
         self._is_created = self._has_notified = False
         self._operation_log = OperationLog(folder, notify) if folder else None
         self._unfinished_operations = 0
@@ -95,9 +103,9 @@ class Tracker:
         if self._operation_log:
             request = self._operation_log.record_start(self._store, request)
         if self._store is not None:
-            self._writer = StoreWriter() if in_process else ProcessWriter()
+            self._writer = StoreWriter() if in_process else ProcessWriter(self._lock_file)
             self._writer.create(self._store, request)
-        self._perform(operations.log_missing_params if request.earlier_run_id else operations.log_params, dict(params))
+        self._perform(operations.log_missing_params if request.reopens else operations.log_params, dict(params))
 
     def wait_until_created(self) -> None:
         """Waits until the run has been created, and what was logged so far has reached the store.

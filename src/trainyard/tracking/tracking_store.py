@@ -25,6 +25,7 @@ from trainyard.system import (
     redact_credentials,
 )
 from trainyard.tracking import names
+from trainyard.tracking.artifact_location import build_location, find_distant_artifacts
 from trainyard.tracking.connection import check_reachable, connect, iterate_pages, lock_store, tracking_errors
 from trainyard.tracking.failures import is_missing_endpoint, is_transient_failure
 from trainyard.tracking.operations import MAX_TAG_LENGTH, MODEL_FOLDER
@@ -190,11 +191,14 @@ class TrackingStore:
         with self.lock():
             experiment = self.client.get_experiment_by_name(name)
             if experiment is None:
-                location = None if self.is_server else _build_location(self.artifact_folder / name)
+                location = None if self.is_server else build_location(self.artifact_folder / name)
                 tags = build_experiment_tags(name, notes)
                 find = partial(self.client.get_experiment_by_name, name)
                 created = self.client.create_once("create_experiment", find, name, location, tags)
                 return str(getattr(created, "experiment_id", created))
+        notice = self.sqlite_file and find_distant_artifacts(name, experiment.artifact_location, self.sqlite_file)
+        if notice and notice not in self.notices:
+            self.notices.append(notice)
         if experiment.lifecycle_stage != "active":
             raise TrackingError(
                 f"{self.name}: the experiment {name!r} has been deleted in this store. Restore it (mlflow experiments "
@@ -389,12 +393,3 @@ class TrackingStore:
             f"--experiment: {self.name} has no experiment {name!r}."
             f"{format_suggestion(name, available)} Available: {', '.join(available)}"
         )
-
-
-def _build_location(folder: Path) -> str:
-    """Returns the artifact location of an experiment: the URI of a folder, or a path if MLflow would misread the URI.
-
-    MLflow does not decode ``%`` and ``?`` in URIs of files, but it decodes ``%`` in paths.
-    """
-    folder = folder.absolute()
-    return str(folder).replace("%", "%25") if {"%", "?"} & set(str(folder)) else folder.as_uri()

@@ -16,19 +16,28 @@ OPEN_STATUSES = ("RUNNING", "SCHEDULED", "UNFINISHED")
 
 
 def upload_operations(
-    logged: LoggedOperations, folder: Path, store: TrackingStore, build_model: Callable[[], ServableModel] | None
+    logged: LoggedOperations,
+    folder: Path,
+    store: TrackingStore,
+    build_model: Callable[[], ServableModel] | None,
+    parent_run_id: str | None = None,
 ) -> str:
     """Uploads everything of a run that a store does not contain yet, and returns MLflow's id of the run.
 
     The run is found by its key, even if an earlier upload, or the creation of the run, was interrupted. If neither the
     operation log nor the store has a final status, the run is closed as KILLED. `build_model` returns the servable
-    model; None logs no model. The upload is recorded in the operation log.
+    model; None logs no model. `parent_run_id` is the run's parent in this store; None keeps that in the operation log,
+    if it is of this store. The upload is recorded in the operation log.
 
     Raises:
         TrackingError: If the store fails. The upload can be repeated.
     """
     status, tags = logged.status or "KILLED", {**logged.tags, names.RUN_KEY: logged.key}
-    if store.name != logged.uri:
+    if names.FOLDER in tags:
+        tags[names.FOLDER] = str(folder.absolute())  # it may have been moved
+    if parent_run_id:
+        tags[names.PARENT_RUN_ID] = parent_run_id
+    elif store.name != logged.uri:
         tags.pop(names.PARENT_RUN_ID, None)  # the parent run is only in the store of the sweep
     experiment_id = store.open_experiment(logged.experiment, logged.notes)
     with store.translate_errors():
@@ -66,12 +75,14 @@ def upload_files(store: TrackingStore, run_id: str, folder: Path, files: Sequenc
         operations.log_run_files(OpenRun(store, "", run_id, ""), run_id, folder, files)
 
 
-def has_run(store: TrackingStore, run_id: str, logged: LoggedOperations) -> bool:
-    """Returns whether a store still contains a run that was uploaded completely before."""
+def has_run(store: TrackingStore, run_id: str, logged: LoggedOperations, parent_run_id: str | None = None) -> bool:
+    """Returns whether a store still contains a run that was uploaded completely before, below a parent run, if any."""
     store.open_experiment(logged.experiment, logged.notes)
     with store.translate_errors():
         entity = store.find_run_by_key(logged.key)
-    return entity is not None and entity.info.run_id == run_id and entity.info.status not in OPEN_STATUSES
+    if entity is None or entity.info.run_id != run_id or entity.info.status in OPEN_STATUSES:
+        return False
+    return parent_run_id is None or entity.data.tags.get(names.PARENT_RUN_ID) == parent_run_id
 
 
 def _is_total_time(entry: TimedMetrics) -> bool:

@@ -25,9 +25,9 @@ T = TypeVar("T")
 class RunRequest:
     """What a run is created with: its name and first tags, and its experiment, which is created with `notes`.
 
-    `model_label` describes the architecture of the model that the run logs; None logs no model. The run
-    `earlier_run_id` is reopened instead, if the experiment contains it. `parent_run_id` is `tracking.parent`, which
-    must exist.
+    `model_label` describes the architecture of the model that the run logs; None logs no model. With `reopens`, the run
+    with the same key, the tag `trainyard.key`, is reopened instead, if the experiment contains one. `parent_run_id` is
+    `tracking.parent`, which must exist.
     """
 
     experiment: str
@@ -35,7 +35,7 @@ class RunRequest:
     name: str
     tags: Mapping[str, str]
     model_label: str | None = None
-    earlier_run_id: str | None = None
+    reopens: bool = False
     parent_run_id: str | None = None
 
 
@@ -74,13 +74,13 @@ class StoreWriter:
 
         A failure is stored in `status.failure`.
         """
-        tags, earlier_run_id = truncate_tags(request.tags), request.earlier_run_id
+        tags = truncate_tags(request.tags)
         try:
             experiment_id = store.open_experiment(request.experiment, request.notes)
             with store.translate_errors():
                 if request.parent_run_id:
                     store.load_run(request.parent_run_id)  # raises an error if there is no such run
-                entity = _reopen_run(store, experiment_id, earlier_run_id, tags) if earlier_run_id else None
+                entity = _reopen_run(store, experiment_id, tags) if request.reopens else None
                 info = (entity or store.create_run(experiment_id, request.name, tags)).info
                 if request.model_label and not store.has_logged_models:
                     store.notices.append(NO_LOGGED_MODELS)
@@ -127,15 +127,15 @@ class StoreWriter:
         """Does nothing, because this writer has no resources."""
 
 
-def _reopen_run(store: TrackingStore, experiment_id: str, run_id: str, tags: Mapping[str, str]) -> Run | None:
-    """Sets a run to RUNNING again, with new tags, without end time and error.
+def _reopen_run(store: TrackingStore, experiment_id: str, tags: Mapping[str, str]) -> Run | None:
+    """Sets the run with the key in the tags to RUNNING again, with these tags, without end time and error.
 
     Returns the run; None if the experiment does not contain it.
     """
-    earlier = store.find_run(run_id)
-    if earlier is None or earlier.info.lifecycle_stage != "active" or earlier.info.experiment_id != experiment_id:
+    earlier = store.find_run_by_key(tags[names.RUN_KEY], [experiment_id])
+    if earlier is None:
         return None
-    run = OpenRun(store, experiment_id, run_id, earlier.info.run_name)
+    run = OpenRun(store, experiment_id, earlier.info.run_id, earlier.info.run_name)
     set_tags(run, tags)
     if names.ERROR in earlier.data.tags:
         run.client.delete_tag(run.run_id, names.ERROR)

@@ -20,10 +20,11 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from trainyard.errors import TrackingError, TrainyardError
-from trainyard.system import gc_paused_import, ignore_signals, mark_process_owned, redact_credentials
+from trainyard.system import gc_paused_import, ignore_signals, mark_process_owned, open_shared_lock, redact_credentials
 from trainyard.tracking import names, operations
 from trainyard.tracking.operations import OpenRun
 from trainyard.tracking.tracking_store import PROCESS_DIED, TrackingStore
@@ -42,21 +43,25 @@ class _Answer(NamedTuple):
 
 
 class ProcessWriter:
-    """Writes from another process: calls return immediately, and `flush` waits until all of them are performed."""
+    """Writes from another process: calls return immediately, and `flush` waits until all of them are performed.
 
-    def __init__(self) -> None:
+    The process holds a shared lock on the `lock_file`, if any, until it ends, even if this process is killed.
+    """
+
+    def __init__(self, lock_file: Path | None = None) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         source, request_pipe = os.pipe()  # separate pipes: other code may use stdin and stdout while Python starts
         answer_pipe, sink = os.pipe()
         program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({source}, {sink})"
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", program],
-            stdin=subprocess.DEVNULL,
-            stdout=self._errors,
-            stderr=self._errors,
-            pass_fds=[source, sink],
-            start_new_session=True,  # so that Ctrl-C in a terminal interrupts only the run, which then logs its status
-        )
+        with open_shared_lock(lock_file) as lock:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", program],
+                stdin=subprocess.DEVNULL,
+                stdout=self._errors,
+                stderr=self._errors,
+                pass_fds=[source, sink, *lock],
+                start_new_session=True,  # so that Ctrl-C in a terminal interrupts only the run, which logs its status
+            )
         os.close(source)
         os.close(sink)
         self._request_pipe, self._answer_pipe = os.fdopen(request_pipe, "wb"), os.fdopen(answer_pipe, "rb")

@@ -56,7 +56,7 @@ def run_sweep_command(options: Namespace) -> int:
         from trainyard.cli.sweep.tables import print_plan
 
         slots, threads = allocate_slots_and_threads(plan)
-        check_plan(plan)
+        check_plan(plan, fresh=options.fresh)
         print_plan(plan.trials, plan.duplicates, plan.name, slots, threads)
         for prior_sweep in find_prior_sweeps(plan):
             print(prior_sweep.describe())  # noqa: T201 - part of the plan
