@@ -146,6 +146,8 @@ class Ranking:
             return self._format_tests(advice)
         subject = "1 point was" if pruned == 1 else f"{pruned:,} points were"
         verdict = dataclasses.replace(self, points=complete).format_verdict(advice)
+        if len(complete) == 1:
+            verdict = f"{complete[0].label} is best: {self.objective} {complete[0].describe()} (n {complete[0].n})."
         return f"{verdict} {subject} pruned and ranked last, by the seeds that finished."
 
     def _format_tests(self, advice: str) -> str:
