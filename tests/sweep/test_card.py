@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import html.parser
 import json
@@ -10,6 +11,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 
 from trainyard.evaluation.ranking import rank
@@ -18,10 +20,12 @@ from trainyard.reporting.leaderboard import render_leaderboard_markdown, write_l
 from trainyard.sweep import importance
 from trainyard.sweep.card import CardPage, SweepCost, write_card
 from trainyard.sweep.folder import SweepFolder
+from trainyard.sweep.grid import Interval
 from trainyard.sweep.importance import compute_importances
 from trainyard.sweep.ledger import EpochReport
 from trainyard.sweep.plan import make_plan
 from trainyard.sweep.recorder import TrialOutcomes
+from trainyard.sweep.sampler import build_interval_distribution
 from trainyard.sweep.summary import summarize_sweep
 from trainyard.sweep.winner_recipe import Winner
 
@@ -267,6 +271,7 @@ def test_pruned_point_is_ranked_last_with_its_finished_seeds():
         ledger.record_result(trial.number, outcomes.done[trial.number])
     sweep_result = summarize_sweep(folder, "accuracy/val", plan.trials, outcomes)
     assert [(point.label, point.n) for point in sweep_result.ranking.points] == [("lr0.2", 3), ("lr0.1", 2)]
+    assert sweep_result.verdict.startswith("lr0.2 is best: accuracy/val 0.9000")
     assert sweep_result.verdict.endswith("1 point was pruned and ranked last, by the seeds that finished.")
     assert sweep_result.best.label == sweep_result.winner.label == "lr0.2"
     page = Page((folder.path / "card.html").read_text())
@@ -319,6 +324,34 @@ def test_importance_is_empty_if_it_cannot_be_estimated(sweep_of):
         )
         == {}
     )
+
+
+def test_importance_of_a_search_uses_the_ranges_of_its_axes(sweep_of):
+    """Optuna's own importances of the search. The points are in a small part of the search space."""
+    intervals = {"rate": (1e-4, 1e-1, True, None), "units": (8, 512, False, 8), "dropout": (0.0, 0.9, False, None)}
+    distributions = {key: build_interval_distribution(Interval(*interval)) for key, interval in intervals.items()}
+    study, points, varied = optuna.create_study(), {}, {}
+    for number in range(16):  # best first, because the forest depends on the order
+        a, b, c = number / 16, number * 7 % 16 / 16, number * 3 % 16 / 16
+        params = {"rate": 10 ** (-3 + a), "units": 8 * int(20 + 16 * b), "dropout": 0.3 * c}
+        value = 0.9 - 0.05 * a - 0.001 * b
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
+        points[f"p{number}"], varied[f"p{number}"] = [value], params
+    ranking = rank(sweep_of(points, varied=varied), "accuracy/val")
+    axes = {key: {"interval": dataclasses.asdict(Interval(*interval))} for key, interval in intervals.items()}
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    expected = evaluator.evaluate(study)
+    shares = compute_importances(ranking, axes)
+    assert shares == pytest.approx(expected, abs=1e-6)
+    assert compute_importances(ranking) != pytest.approx(expected, abs=0.02)
+
+
+def test_card_says_how_many_points_importances_need(sweep_of, tmp_path):
+    swept = {"optimizer.learning_rate": "", "model.hidden_units": ""}
+    for count, is_explained in ((7, True), (8, False)):
+        make_card(tmp_path, rank_search(sweep_of, count), swept=swept)
+        text = Page((tmp_path / "card.html").read_text()).text
+        assert ("need at least 8 ranked points; this sweep has 7" in text) == is_explained
 
 
 def test_importance_of_a_large_sweep_is_computed_from_a_subset(sweep_of, monkeypatch):

@@ -350,3 +350,34 @@ def test_config_of_a_trial_has_only_the_name_of_the_sweep():
     plan = make_plan(["sweep=mine"])
     assert plan.policy.retries == 2
     assert plan.trials[0].config["sweep"] == config_to_dict(compose_config([f"sweep.name={plan.name}"]))["sweep"]
+
+
+def test_trials_share_their_equal_sections_and_each_is_checked():
+    """A large plan would otherwise need gigabytes."""
+    rates, sizes = range(1, 21), range(10, 30)
+    sweep = [f"optimizer.learning_rate={','.join(f'{rate}e-3' for rate in rates)}", "training.batch_size=range(10,30)"]
+    plan = make_plan([OFF, *sweep])
+    assert [(trial.varied["optimizer.learning_rate"], trial.config["training"]["batch_size"]) for trial in plan.trials] == [
+        (rate / 1000, size) for rate in rates for size in sizes
+    ]  # fmt: skip
+    for section, count in {"optimizer": len(rates), "training": len(sizes), "model": 1, "tracking": 1}.items():
+        assert len({id(trial.config[section]) for trial in plan.trials}) == count
+    with pytest.raises(ConfigError) as caught:
+        make_plan([OFF, "optimizer.learning_rate=1e-3,-1", "optimizer.beta_1=0.8,2"])
+    assert [problem.partition(":")[0] for problem in caught.value.problems[1:]] == [
+        "trial 2, optimizer.learning_rate=0.001 optimizer.beta_1=2",
+        "trial 3, optimizer.learning_rate=-1 optimizer.beta_1=0.8",
+        "trial 4, optimizer.learning_rate=-1 optimizer.beta_1=2",
+        "trial 4, optimizer.learning_rate=-1 optimizer.beta_1=2",
+    ]
+
+
+def test_progress_of_a_long_plan_is_printed(capsys, monkeypatch):
+    make_plan([OFF, "seed=range(0,4)"])
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("trainyard.sweep.plan._FIRST_REPORT_SECONDS", -1)
+    make_plan([OFF, "seed=range(0,4)"])
+    assert capsys.readouterr().err.splitlines() == [
+        "planning: checked 0 of 4 trials",
+        "planning: planned 0 of 4 trials",
+    ]

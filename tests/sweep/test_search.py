@@ -15,9 +15,10 @@ from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import TrialResult
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.folder_checks import check_definition
-from trainyard.sweep.launch.process_pool import JobExit
+from trainyard.sweep.launch.process_pool import JobExit, Message
 from trainyard.sweep.ledger import Draw, Ledger, PriorPoint
 from trainyard.sweep.plan import make_plan
+from trainyard.sweep.pruner import TrialPruner
 from trainyard.sweep.recorder import TrialRecorder
 from trainyard.sweep.results import RESULT
 from trainyard.sweep.scheduler import SweepScheduler
@@ -80,6 +81,46 @@ class Untracked:
         return True
 
 
+class EpochRunner(Runner):
+    """Runs one trial at a time, which reports its epochs and can be pruned."""
+
+    EPOCHS = 3
+    steps = None
+
+    def start(self, trial, folder):
+        super().start(trial, folder)
+        (exit_event,), self.ended = self.ended, []
+        result = folder / RESULT
+        self.content, self.reply = result.read_text(), (0, "")
+        result.unlink()
+        self.steps = iter([*self.report_epochs(trial.number, json.loads(self.content)["objective"]), exit_event])
+        self.result = result
+
+    def report_epochs(self, number, objective):
+        for epoch in range(1, self.EPOCHS + 1):
+            yield Message(number, (epoch, self.EPOCHS, {"accuracy/val": objective - 0.1 / epoch}), self.answer)
+
+    def answer(self, reply):
+        self.reply = reply
+
+    def __len__(self):
+        return self.steps is not None
+
+    @property
+    def has_free_slot(self):
+        return self.steps is None
+
+    def poll(self):
+        step = next(self.steps)
+        if self.reply[1]:
+            step = next(step for step in self.steps if isinstance(step, JobExit))
+        elif isinstance(step, JobExit):
+            self.result.write_text(self.content)
+        if isinstance(step, JobExit):
+            self.steps = None
+        return [step]
+
+
 def search(*overrides, name="mine", **running):
     """Runs or resumes the sweep `name`. Returns the recorder and the runner."""
     plan = make_plan([*BASE, *overrides, f"sweep.name={name}"])
@@ -94,10 +135,15 @@ def search(*overrides, name="mine", **running):
     else:
         folder.write_plan(plan, None)
     plan = folder.append_missing_trials(plan)
-    recorder, runner = TrialRecorder(plan.trials, folder, plan.objective), Runner(folder, **running)
+    is_pruned = plan.policy.pruner != "off"
+    recorder, runner = (
+        TrialRecorder(plan.trials, folder, plan.objective),
+        (EpochRunner if is_pruned else Runner)(folder, **running),
+    )
     queue = SearchQueue(plan.space, plan.policy, folder, prior_sweeps)
+    pruner = TrialPruner(plan.policy, EpochRunner.EPOCHS, folder.ledger, plan.trials) if is_pruned else None
     with contextlib.suppress(KeyboardInterrupt):
-        SweepScheduler(plan.policy, recorder, queue, runner, runs=Untracked()).run()
+        SweepScheduler(plan.policy, recorder, queue, runner, runs=Untracked(), pruner=pruner).run()
     return recorder, runner
 
 
@@ -131,6 +177,33 @@ def test_resumed_search_draws_the_same_points_as_an_uninterrupted_one(sampler):
         resumed, second = search(f"sweep.sampler={sampler}", RATE, WIDTH, name=name)
         assert drawn_settings(resumed) == drawn_settings(uninterrupted), name
         assert [trial.number for trial in second.started] == list(range(stop + 1, 9))
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
+def test_resumed_search_prunes_the_same_points_as_an_uninterrupted_one(sampler):
+    """A pruned point has a result, and its last seeds do not start. The sampler receives the mean of its results."""
+    overrides = [f"sweep.sampler={sampler}", "sweep.pruner=halving", "sweep.seeds=4", RATE, WIDTH]
+    uninterrupted, runner = search(*overrides, name="uninterrupted")
+    done, pruned = uninterrupted.outcomes.done, uninterrupted.outcomes.pruned
+    assert sorted([*done, *pruned]) == list(range(1, 33))
+    assert {uninterrupted.get_trial(number).point for number in done} == set(range(1, 9))
+    not_started = pruned.keys() - {trial.number for trial in runner.started}
+    assert not_started
+    assert all("before its first epoch" in pruned[number] for number in not_started)
+    plan = make_plan([*BASE, *overrides])
+    reported = SearchQueue(plan.space, plan.policy, runner.folder)._reported
+    assert len(reported) == 8
+    for point, value in reported.items():
+        finished = [
+            result.objective for number, result in done.items() if uninterrupted.get_trial(number).point == point
+        ]
+        assert value == pytest.approx(sum(finished) / len(finished))
+    for stop in (5, 9):
+        _, first = search(*overrides, name=f"stopped-{stop}", stop_after=stop)
+        assert len(first.started) == stop
+        resumed, _ = search(*overrides, name=f"stopped-{stop}")
+        assert drawn_settings(resumed) == drawn_settings(uninterrupted)
+        assert resumed.outcomes.pruned == pruned
 
 
 def test_different_sampler_seeds_draw_different_points():

@@ -77,4 +77,10 @@ from trainyard.config.serialization import (
     hash_config,
     load_config,
 )
-from trainyard.config.validation import check_files_exist, find_section_problems, find_size_problems, validate_config
+from trainyard.config.validation import (
+    ValidValues,
+    check_files_exist,
+    find_section_problems,
+    find_size_problems,
+    validate_config,
+)

@@ -10,9 +10,11 @@ import dataclasses
 import functools
 import os
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from trainyard.config.fields import find_name_problem, find_value_problem, format_unknown_name, get_rule
 from trainyard.config.registry import get_registered_metrics
@@ -22,15 +24,26 @@ from trainyard.errors import ConfigError
 _SECRET_NAMES = ("token", "password", "secret", "api_key")
 """Names of settings and tags that are refused, because the config is logged."""
 
+# cached, because a sweep validates thousands of configs
 _get_type_hints = functools.cache(typing.get_type_hints)
-"""Cached, because a sweep validates thousands of configs."""
+_get_fields: Callable[[type], tuple[dataclasses.Field[Any], ...]] = functools.cache(dataclasses.fields)
+_get_memory = functools.cache(lambda: psutil.virtual_memory().total)
+
+ValidValues = dict[tuple[type, str, int], Any]
+"""Sections and values of fields that are valid, by the type of their section, their path, and their `id`.
+
+The trials of a sweep share most sections as objects, so that each of them has to be checked only once.
+"""
 
 
-def validate_config(config: RunConfig) -> None:
-    """Raises a ConfigError, with one line per problem, if a config is invalid, as far as is known without data."""
+def validate_config(config: RunConfig, valid: ValidValues | None = None) -> None:
+    """Raises a ConfigError, with one line per problem, if a config is invalid, as far as is known without data.
+
+    The parts in `valid` are not checked again, and those that are found valid are added to it.
+    """
     if not isinstance(config, RunConfig):
         raise ConfigError(f"expected a RunConfig, from compose_config or load_config, got {config!r}")
-    problems = list(find_section_problems(config, ""))
+    problems = list(find_section_problems(config, "", valid))
     if not problems:  # contradictions between sections are meaningful only if each section is valid
         problems = [f"{path}: {message}" for path, message in find_contradictions(config)]
         registered = get_registered_metrics()
@@ -80,9 +93,7 @@ def find_contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
 
 def find_size_problems(parameters: int | None) -> Iterator[str]:
     """Yields a problem if the weights of a model alone are larger than the memory of this machine."""
-    import psutil
-
-    memory, weights = psutil.virtual_memory().total, 4 * (parameters or 0)  # float32, also with mixed precision
+    memory, weights = _get_memory(), 4 * (parameters or 0)  # float32, also with mixed precision
     if weights > memory:
         yield (
             f"expected weights that fit into this machine's memory of {memory // 10**9:,} GB, got {parameters:,} "
@@ -100,20 +111,24 @@ def check_files_exist(config: RunConfig) -> None:
         raise ConfigError(f"training.start_from: expected an existing model file, got {start}, which does not exist")
 
 
-def find_section_problems(section: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - any section dataclass
-    """Yields the problems of a section, each with its path. Contradictions between sections are not checked."""
-    hints = _get_type_hints(type(section))  # type: ignore[arg-type]  # a class is hashable
+def find_section_problems(
+    section: Any,  # noqa: ANN401 - any section dataclass
+    path: str,
+    valid: ValidValues | None = None,
+) -> Iterator[str]:
+    """Yields the problems of a section, each with its path. Contradictions between sections are not checked.
+
+    `valid` is as for `validate_config`.
+    """
     has_field_problem = False
-    for spec in dataclasses.fields(section):
+    for spec in _get_fields(type(section)):
         dotted, value = f"{path}.{spec.name}" if path else spec.name, getattr(section, spec.name)
-        annotation: Any = hints[spec.name]
-        if not dataclasses.is_dataclass(annotation):
-            problem = find_value_problem(value, annotation, get_rule(spec))
-            problems = [f"{dotted}: {problem}"] if problem else list(_find_secrets(dotted, value))
-        elif isinstance(value, annotation):  # type: ignore[arg-type]
-            problems = list(find_section_problems(value, dotted))
-        else:
-            problems = [f"{dotted}: expected {annotation.__name__}, got {value!r}"]  # type: ignore[union-attr]
+        key = type(section), dotted, id(value)
+        if valid is not None and key in valid:
+            continue
+        problems = _find_field_problems(section, spec, dotted, valid)
+        if not problems and valid is not None:
+            valid[key] = value  # the reference keeps the id unique
         has_field_problem |= bool(problems)
         yield from problems
     if isinstance(section, ComponentConfig):
@@ -124,3 +139,19 @@ def find_section_problems(section: Any, path: str) -> Iterator[str]:  # noqa: AN
             )
         if not has_field_problem:
             yield from (f"{path}.{name}: {message}" for name, message in section.problems())
+
+
+def _find_field_problems(
+    section: Any,  # noqa: ANN401 - any section dataclass
+    spec: dataclasses.Field[Any],
+    path: str,
+    valid: ValidValues | None,
+) -> list[str]:
+    """Returns the problems of a field of a section; see `find_section_problems`."""
+    value, annotation = getattr(section, spec.name), _get_type_hints(type(section))[spec.name]  # type: ignore[arg-type]
+    if not dataclasses.is_dataclass(annotation):
+        problem = find_value_problem(value, annotation, get_rule(spec))
+        return [f"{path}: {problem}"] if problem else list(_find_secrets(path, value))
+    if isinstance(value, annotation):  # type: ignore[arg-type]
+        return list(find_section_problems(value, path, valid))
+    return [f"{path}: expected {annotation.__name__}, got {value!r}"]  # type: ignore[union-attr]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from trainyard.reporting import (
     plots,
     render_sortable_page,
 )
-from trainyard.sweep.importance import compute_importances
+from trainyard.sweep.importance import Axes, compute_importances, explain_missing_importances
 from trainyard.sweep.winner_recipe import Winner
 from trainyard.system import atomic_write
 
@@ -56,6 +56,7 @@ class CardPage:
     Attributes:
         chosen_by: Description of how the points were chosen.
         swept: Values of each swept setting as text, by path.
+        axes: The axes of a search; see `importance.Axes`.
         failed, pruned: Trials, each with its reason in one line.
         pruned_curves: Objective of each pruned trial by epoch.
         unfinished: Number of trials that have not been started or were interrupted.
@@ -65,6 +66,7 @@ class CardPage:
     command: str = ""
     chosen_by: str = ""
     swept: Mapping[str, str]
+    axes: Axes = field(default_factory=dict)
     ranking: Ranking
     winner: Winner | None = None
     failed: Sequence[tuple[Trial, str]] = ()
@@ -77,7 +79,7 @@ class CardPage:
 def write_card(folder: Path, page: CardPage) -> list[Path]:
     """Writes the page and its plots into an existing folder, each file atomically; returns the files."""
     ranking = page.ranking
-    shares = compute_importances(ranking)
+    shares = compute_importances(ranking, page.axes)
     plot_files = _draw_plots(folder, page, shares)
     swept = sorted(page.swept.items(), key=lambda setting: -shares.get(setting[0], 0.0))
     html = render_sortable_page(
@@ -88,6 +90,7 @@ def write_card(folder: Path, page: CardPage) -> list[Path]:
         winner=_describe_winner(page),
         swept=[(path, values, shares.get(path)) for path, values in swept],
         shares=shares,
+        missing_shares=explain_missing_importances(ranking) if len(swept) > 1 else "",
         cost=_describe_cost(page),
         explanation=explain_ranking(ranking),
         columns=build_card_columns(ranking),

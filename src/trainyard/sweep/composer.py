@@ -11,7 +11,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -59,6 +59,7 @@ class BaseConfig:
         self._tree = tree
         self._scratch = tree.copy()
         self._converted: dict[str, Any] = {}
+        self._sections: dict[tuple[str, ...], Any] = {}
         self._config: RunConfig | None = None
         self._container = OmegaConf.to_container(tree, resolve=False)
         if "${" not in json.dumps(self._container, default=str):  # without interpolations between fields
@@ -75,17 +76,27 @@ class BaseConfig:
         return True
 
     def build_config(self, settings: Sequence[AxisSetting]) -> RunConfig:
-        """Returns a copy of the config with the given fields set."""
+        """Returns a copy of the config with the given fields set. Copies share their equal sections."""
         values = [self._convert_value(setting) for setting in settings]
-        if self._config is None or _ABSENT in values:
+        if self._config is None or any(value is _ABSENT for value in values):
             tree = self._tree.copy()
             for setting in settings:
                 _set_field(tree, setting)
             return build_unchecked_config(tree)
-        config = self._config
+        changes: dict[str, list[tuple[AxisSetting, Any]]] = {}
         for setting, value in zip(settings, values, strict=True):
-            config = cast("RunConfig", _replace_field(config, setting.key.split("."), value))
-        return config
+            changes.setdefault(setting.key.partition(".")[0], []).append((setting, value))
+        return dataclasses.replace(self._config, **{name: self._build_section(name, changes[name]) for name in changes})
+
+    def _build_section(self, name: str, changes: Sequence[tuple[AxisSetting, Any]]) -> Any:  # noqa: ANN401 - any section
+        """Returns a section, or a value beside the sections, after some changes; the same object for equal changes."""
+        key = tuple(setting.text for setting, _ in changes)
+        if key not in self._sections:
+            section = getattr(self._config, name)
+            for setting, value in changes:
+                section = _replace_field(section, setting.key.split(".")[1:], value)
+            self._sections[key] = section
+        return self._sections[key]
 
     def _convert_value(self, setting: AxisSetting) -> Any:  # noqa: ANN401 - any value
         """Returns a setting's value in the type of its field, or `_ABSENT` if that needs the whole config."""
@@ -114,8 +125,8 @@ def _set_field(tree: DictConfig, setting: AxisSetting) -> None:
 
 
 def _replace_field(section: Any, names: list[str], value: Any) -> Any:  # noqa: ANN401 - any section, any value
-    """Returns a copy of a config section in which the field at a path has a new value."""
+    """Returns a copy of a config section in which the field at a path has a new value; at an empty path, the value."""
+    if not names:
+        return value
     name, *nested_names = names
-    return dataclasses.replace(
-        section, **{name: _replace_field(getattr(section, name), nested_names, value) if nested_names else value}
-    )
+    return dataclasses.replace(section, **{name: _replace_field(getattr(section, name), nested_names, value)})

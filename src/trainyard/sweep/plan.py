@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import operator
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+import sys
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from omegaconf import DictConfig
 
 from trainyard.config import (
     RunConfig,
     SweepConfig,
+    ValidValues,
     config_to_dict,
     find_section_problems,
     get_override_key,
@@ -26,14 +29,18 @@ from trainyard.config import (
 from trainyard.errors import ConfigError
 from trainyard.evaluation import Trial
 from trainyard.sweep.composer import Composer
+from trainyard.sweep.freezer import ConfigFreezer
 from trainyard.sweep.grid import Axis, Point, build_seed_axis, combine_axes, parse_axes
 from trainyard.sweep.sampler import ADAPTIVE_SAMPLERS, GRID, check_sampler_installed
-from trainyard.sweep.space import NOT_DRAWN, SearchSpace, build_trial, check_trial_config, compute_identity
+from trainyard.sweep.space import NOT_DRAWN, SearchSpace, build_trial, check_trial_config
 from trainyard.system import gc_paused
 from trainyard.tracking import TrackingStore
 
 _MAX_LISTED_PROBLEMS = 50
 _MAX_NAMES = 3
+_FIRST_REPORT_SECONDS, _REPORT_SECONDS = 2, 10
+"""When the progress of a long plan is reported first, and how often after that."""
+_Item = TypeVar("_Item")
 _EXECUTION_FIELDS = ("on_error", "retries", "max_failures", "points", "pruner", "min_epochs")
 """Fields of `sweep` that are not part of its definition. A sweep can be resumed with other values of these."""
 
@@ -109,21 +116,24 @@ def make_plan(overrides: Sequence[str], config_name: str | None = None, config_d
         axes = _add_seed_axis(axes, shared.seed, sweep.seeds)
     swept = tuple(axis.key for axis in axes if axis.swept and axis.key != "seed")
 
-    drafts = list(_compose_drafts(space.iterate_probe_points() if space else combine_axes(axes), swept, composer))
+    points = space.iterate_probe_points() if space else combine_axes(axes)
+    total = None if space else math.prod(len(axis.settings) for axis in axes)
+    drafts = list(_compose_drafts(_report_progress(points, total, "checked"), swept, composer))
     configs = [config for _, config in drafts]
-    for dataset in {repr(config.dataset): config.dataset for config in configs}.values():
+    datasets = {id(config.dataset): config.dataset for config in configs}.values()  # most trials share the object
+    for dataset in {repr(dataset): dataset for dataset in datasets}.values():
         dataset.check_files()
     _check_shared_settings(configs)
     name = sweep.name or _build_default_name(configs, overrides, config_name)
     experiments = list(dict.fromkeys(config.experiment for config in configs))
     experiment = experiments[0] if len(experiments) == 1 else name
-    freeze = partial(_freeze_config, name=name, experiment=experiment if len(experiments) > 1 else None)
+    freezer = ConfigFreezer(name, experiment if len(experiments) > 1 else None)
     if space:
-        space = replace(space, freeze=freeze)
+        space = replace(space, freeze=freezer)
         definition = _define_search(space, sweep)
         trials = _build_placeholders(space.seeds, sweep.points, definition["bases"].values())
     else:
-        definition, trials = None, _build_trials(drafts, freeze, swept)
+        definition, trials = None, _build_trials(drafts, freezer, swept)
     return SweepPlan(
         name=name,
         policy=sweep,
@@ -230,11 +240,12 @@ def _compose_drafts(
 ) -> Iterator[tuple[Point, RunConfig]]:
     """Yields points with their composed and validated configs. Raises one ConfigError for all that are invalid."""
     invalid: list[tuple[int, Point, ConfigError]] = []
+    valid: ValidValues = {}
     count = 0
     for count, point in enumerate(points, start=1):
         try:
             config = composer.build_config(point)
-            check_trial_config(config)
+            check_trial_config(config, valid)
         except ConfigError as error:
             invalid.append((count, point, error))
             continue
@@ -264,6 +275,7 @@ def _check_shared_settings(configs: Sequence[RunConfig]) -> None:
     """Raises a ConfigError if trials differ in settings that must be equal (by swept recipes), or set `resume`."""
     if any(config.resume is not None for config in configs):
         raise ConfigError("resume: expected null for a sweep, because it resumes a single run. Remove it")
+    configs = [*{(id(config.sweep), id(config.tracking)): config for config in configs}.values()]
     first = configs[0]
     shared = [f"sweep.{spec.name}" for spec in fields(first.sweep)]
     for path in (*shared, "tracking.name", "tracking.uri"):
@@ -291,24 +303,30 @@ def is_execution_override(override: str) -> bool:
     return key.startswith(("hydra.", "hydra/")) or key in {f"sweep.{name}" for name in _EXECUTION_FIELDS}
 
 
-def _freeze_config(config: RunConfig, name: str, experiment: str | None) -> dict[str, Any]:
-    """Returns a trial's config for the plan, with the given `experiment`, if any, and only the name in `sweep`."""
-    tracking = replace(config.tracking, experiment=experiment) if experiment else config.tracking
-    return config_to_dict(replace(config, sweep=SweepConfig(name=name), tracking=tracking))
-
-
 def _build_trials(
-    drafts: Sequence[tuple[Point, RunConfig]], freeze: Callable[[RunConfig], dict[str, Any]], swept: Sequence[str]
+    drafts: Sequence[tuple[Point, RunConfig]], freezer: ConfigFreezer, swept: Sequence[str]
 ) -> tuple[Trial, ...]:
     """Returns the trials with their labels, without duplicates."""
-    unique: dict[str, tuple[Point, RunConfig, dict[str, Any]]] = {}
-    for point, config in drafts:
-        frozen = freeze(config)
-        unique.setdefault(compute_identity(frozen), (point, config, frozen))
-    points: dict[str, int] = {}
-    names, repeated = shorten_keys(swept), len({config.seed for _, config, _ in unique.values()}) > 1
+    unique: dict[tuple[int, ...], tuple[Point, RunConfig, dict[str, Any], tuple[int, ...]]] = {}
+    for point, config in _report_progress(drafts, len(drafts), "planned"):
+        frozen, numbers = freezer.freeze(config)
+        without_seed = tuple(numbers[name] for name in numbers if name != "seed")
+        unique.setdefault((*without_seed, numbers["seed"]), (point, config, frozen, without_seed))
+    points: dict[tuple[int, ...], int] = {}
+    names, repeated = shorten_keys(swept), len({config.seed for _, config, _, _ in unique.values()}) > 1
     trials = []
-    for number, (settings, config, frozen) in enumerate(unique.values(), start=1):
-        point_number = points.setdefault(compute_identity(frozen | {"seed": None}), len(points) + 1)
+    for number, (settings, config, frozen, without_seed) in enumerate(unique.values(), start=1):
+        point_number = points.setdefault(without_seed, len(points) + 1)
         trials.append(build_trial(number, point_number, settings, config, frozen, names=names, names_seed=repeated))
     return tuple(trials)
+
+
+def _report_progress(items: Iterable[_Item], total: int | None, verb: str) -> Iterator[_Item]:
+    """Yields items. If that takes long, prints their number to stderr: after two seconds, then every ten."""
+    next_report = time.monotonic() + _FIRST_REPORT_SECONDS
+    for count, item in enumerate(items):
+        if count % 100 == 0 and time.monotonic() > next_report:
+            next_report = time.monotonic() + _REPORT_SECONDS
+            of_total = f" of {total:,}" if total else ""
+            print(f"planning: {verb} {count:,}{of_total} trials", file=sys.stderr, flush=True)  # noqa: T201
+        yield item

@@ -162,8 +162,12 @@ def _compute_step(interval: Interval) -> int:
 
 def _build_axis_distribution(axis: Axis) -> Any:  # noqa: ANN401 - an Optuna type
     """Returns the Optuna distribution of a swept axis."""
-    interval = axis.interval
-    if interval is None:
+    if axis.interval is None:
         return build_distribution([setting.text for setting in axis.settings])
+    return build_interval_distribution(axis.interval)
+
+
+def build_interval_distribution(interval: Interval) -> Any:  # noqa: ANN401 - an Optuna type
+    """Returns the Optuna distribution of the numbers of an interval."""
     step = _compute_step(interval) if interval.is_integer else None
     return build_distribution(None, interval.low, interval.high, log=interval.log, step=step)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trainyard.config import RunConfig, build_label, check_files_exist, shorten_keys, validate_config
+from trainyard.config import RunConfig, ValidValues, build_label, check_files_exist, shorten_keys, validate_config
 from trainyard.errors import ConfigError
 from trainyard.evaluation import Trial
 from trainyard.sweep.composer import Composer
@@ -90,9 +90,12 @@ class SearchSpace:
         return tuple(by_key[axis.key] for axis in self.axes if axis.key in by_key)
 
 
-def check_trial_config(config: RunConfig) -> None:
-    """Raises a ConfigError if the config of a trial or its objective or pruner is invalid, or a file does not exist."""
-    validate_config(config)
+def check_trial_config(config: RunConfig, valid: ValidValues | None = None) -> None:
+    """Raises a ConfigError if the config of a trial or its objective or pruner is invalid, or a file does not exist.
+
+    `valid` is as for `validate_config`.
+    """
+    validate_config(config, valid)
     check_files_exist(config)
     if config.sweep.objective == "off" and config.sweep.pruner != "off":
         raise ConfigError(
@@ -131,6 +134,6 @@ def build_trial(
     )
 
 
-def compute_identity(frozen_config: Mapping[str, Any]) -> str:
-    """Returns a string that is equal for equal configs: its canonical JSON."""
+def compute_identity(frozen_config: Any) -> str:  # noqa: ANN401 - a config, a section or a scalar
+    """Returns a string that is equal for equal configs, or parts of them: its canonical JSON."""
     return json.dumps(frozen_config, sort_keys=True)

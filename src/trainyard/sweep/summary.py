@@ -105,6 +105,7 @@ def summarize_sweep(
         command=format_command_line(),
         chosen_by=describe_sampling(header),
         swept=describe_swept(header, trials),
+        axes=header["search"]["axes"] if header["search"] else {},
         ranking=ranking,
         winner=winner,
         failed=[(trial, outcomes.failed[trial.number]) for trial in trials if trial.number in outcomes.failed],
