@@ -45,7 +45,7 @@ def check_folder(folder: SweepFolder, *, fresh: bool = False) -> None:
     if not fresh:
         raise ConfigError(
             f"{folder.plan}: expected the plan of the sweep, whose ledger or trials are in this folder, but the file "
-            f"is missing. Restore it from a copy. Otherwise: {START_AGAIN}"
+            f"is missing. Restore it from a copy, or {START_AGAIN}"
         )
 
 
@@ -84,13 +84,13 @@ def check_ledger(folder: SweepFolder, plan: SweepPlan) -> None:
     if unplanned:
         raise ConfigError(
             f"{folder.plan}: expected all trials of the ledger, but the plan lacks {unplanned[0]}. Restore the file "
-            f"from a copy. Otherwise: {START_AGAIN}"
+            f"from a copy, or {START_AGAIN}"
         )
     started = {*ledger.trial_numbers, *folder.list_attempt_folders()} if plan.space else set()
     if unknown := sorted(started - {trial.number for trial in drawn if trial.point in points}):
         raise ConfigError(
             f"{folder.ledger_file}: expected the draws of all trials that were started, but the ledger lacks that of "
-            f"trial {unknown[0]}, without which a search can't continue. Restore the file from a copy. Otherwise: "
+            f"trial {unknown[0]}, without which a search can't continue. Restore the file from a copy, or "
             f"{START_AGAIN}"
         )
 
