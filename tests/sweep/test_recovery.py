@@ -86,6 +86,12 @@ def _make_finished_sweep():
     folder.ledger.record_session_end("FINISHED")
 
 
+def _save_time(patch):
+    """Writes to the store from this process, and draws no sweep card."""
+    patch.setattr(tracker, "ProcessWriter", StoreWriter)
+    patch.setattr("trainyard.sweep.summary.write_card", lambda *_: [])
+
+
 @pytest.fixture(scope="module")
 def finished_sweep(tmp_path_factory, session_folder):
     """A folder with a finished sweep and its store, which was moved there, and must not be changed."""
@@ -96,7 +102,7 @@ def finished_sweep(tmp_path_factory, session_folder):
             patch.delenv(name)
         patch.setenv(STORE_VARIABLE, str(session_folder / "mlflow.db"))
         patch.chdir(root / "created")
-        patch.setattr(tracker, "ProcessWriter", StoreWriter)
+        _save_time(patch)
         _make_finished_sweep()
     return (root / "created").rename(root / "moved")
 
@@ -105,7 +111,7 @@ def finished_sweep(tmp_path_factory, session_folder):
 def sweep(finished_sweep, monkeypatch):
     """A copy of the finished sweep in the working directory. Its store is written from this process."""
     shutil.copytree(finished_sweep, Path.cwd(), dirs_exist_ok=True)
-    monkeypatch.setattr(tracker, "ProcessWriter", StoreWriter)
+    _save_time(monkeypatch)
 
 
 def _run(*overrides):
@@ -171,6 +177,11 @@ def _delete_runs(*numbers, parent=False):
         client.delete_run(run.info.run_id)
 
 
+def _mark_as_failed(number):
+    run = next(run for run in _load_runs()[1] if run.data.tags[names.TRIAL_NUMBER] == number)
+    connect(build_sqlite_uri(STORE.absolute())).set_terminated(run.info.run_id, "FAILED")
+
+
 COMPLETED = {
     "copied": lambda: None,
     "copied while it was running": lambda: _lose("done", trials=(3, 4)),
@@ -180,6 +191,7 @@ COMPLETED = {
     "store emptied": lambda: STORE.write_bytes(b""),
     "store lacks runs": lambda: _delete_runs("2", "4"),
     "store lacks the run of the sweep": lambda: _delete_runs(parent=True),
+    "store with an edited status": lambda: _mark_as_failed("3"),
     "store lacks all runs": lambda: _delete_runs(*TRIALS, parent=True),
     "ledger missing": LEDGER.unlink,
     "ledger empty": lambda: LEDGER.write_text(""),

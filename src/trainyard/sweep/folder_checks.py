@@ -79,11 +79,13 @@ def check_ledger(folder: SweepFolder, plan: SweepPlan) -> None:
     """
     ledger, drawn = folder.ledger, [trial for trial in plan.trials if trial.label != NOT_DRAWN]
     points = {event.point for event in ledger.events if isinstance(event, Draw) and event.point is not None}
-    unplanned = [f"trial {number}" for number in sorted({*ledger.trial_numbers} - {trial.number for trial in drawn})]
+    numbers = {trial.number for trial in plan.trials}
+    lost = {*ledger.trial_numbers} - {trial.number for trial in drawn} | {*range(1, max(numbers) + 1)} - numbers
+    unplanned = [f"trial {number}" for number in sorted(lost)]
     unplanned += [f"point {point}" for point in sorted(points - {trial.point for trial in drawn})]
     if unplanned:
         raise ConfigError(
-            f"{folder.plan}: expected all trials of the ledger, but the plan lacks {unplanned[0]}. Restore the file "
+            f"{folder.plan}: expected all trials of the sweep, but the plan lacks {unplanned[0]}. Restore the file "
             f"from a copy, or {START_AGAIN}"
         )
     started = {*ledger.trial_numbers, *folder.list_attempt_folders()} if plan.space else set()
