@@ -337,6 +337,7 @@ def test_a_ledger_with_trials_that_the_plan_lacks_is_refused():
         ("draws", r"ledger.jsonl: .* lacks that of trial 1"),
         ("starts", None),
         ("plan", r"plan.jsonl: .* lacks point 1"),
+        ("line of the plan", r"plan.jsonl: .* lacks trial 2"),
     ],
 )
 def test_a_search_without_its_draws_is_refused(lost, message):
@@ -355,6 +356,8 @@ def test_a_search_without_its_draws_is_refused(lost, message):
     folder.ledger_file.write_text("".join(f"{line}\n" for line in lines))
     folder = SweepFolder(folder.path)
     plan = dataclasses.replace(plan, trials=plan.trials if lost == "plan" else (*drawn[:1], *plan.trials[1:]))
+    if lost == "line of the plan":
+        plan = dataclasses.replace(plan, trials=(plan.trials[0], dataclasses.replace(plan.trials[1], number=3)))
     if lost == "plan":
         folder.ledger_file.write_text(f"{lines[0]}\n")
     if message is None:

@@ -224,6 +224,27 @@ def test_a_sweep_finishes_a_trial_without_its_server_and_uploads_the_run_when_re
     assert all("accuracy/test" in run.data.metrics for run in finished)
 
 
+@pytest.mark.slow
+def test_a_store_that_is_renamed_during_a_sweep_is_reported_and_completed_by_the_next_start():
+    arguments = ("seed=1,2", "training.epochs=1", "hydra.launcher.n_jobs=1", "sweep.name=lost")
+    with _waiting_sweeps(arguments) as (sweep,):
+        while not _has_epochs("lost") and not sweep.done():
+            time.sleep(0.05)
+        Path("mlflow.db").rename("renamed.db")
+    assert sweep.result().returncode == 1
+    assert "mlflow.db: expected the tracking store with which the sweep was started" in sweep.result().stderr
+    done = _sweep(*arguments, "evaluation.metrics=[waiting]", **_plugin("waiting"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs = _runs()
+    (parent,) = _of_role(runs, "sweep")
+    trials = _of_role(runs, "trial")
+    assert [(run.info.status, run.data.tags["mlflow.parentRunId"]) for run in trials] == [
+        ("FINISHED", parent.info.run_id)
+    ] * 2
+    assert (parent.info.status, "error" in parent.data.tags) == ("FINISHED", False)
+    assert sorted(path.name for path in Path("sweeps/lost/trials").iterdir()) == ["1", "2"]
+
+
 def _has_epochs(name: str) -> bool:
     """Returns whether a trial of a sweep is training."""
     folder = SweepFolder(Path("sweeps") / name)

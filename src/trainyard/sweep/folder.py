@@ -47,7 +47,8 @@ SWEEPS = Path("sweeps")
 
 _WAIT_SECONDS = 60
 """Maximum wait for the processes of a sweep that was killed. It exceeds the time after which they end themselves."""
-START_AGAIN = "Start the sweep again from the beginning with --fresh, which keeps the old files under another name"
+START_AGAIN = "start the sweep again from the beginning with --fresh, which keeps the old files under another name"
+_RESTORE = f"Restore the file from a copy, or {START_AGAIN}"
 
 _HEADER: FieldTypes = {
     "key": (str,),
@@ -167,7 +168,7 @@ class SweepFolder:
         header = next(self._read_lines(_check_header), {})
         if not header:
             raise ConfigError(
-                f"{self.plan}: line 1: expected the header of the plan of a sweep, but it is missing. {START_AGAIN}"
+                f"{self.plan}: line 1: expected the header of the plan of a sweep, but it is missing. {_RESTORE}"
             )
         return header
 
@@ -191,9 +192,9 @@ class SweepFolder:
     def _read_lines(self, parse: Callable[[dict[str, Any]], T]) -> Iterator[T]:
         """Yields the complete lines of plan.jsonl: the header, then one per trial."""
         try:
-            yield from read_entries(self.plan, parse, content="a line of the plan of a sweep", remedy=START_AGAIN)
+            yield from read_entries(self.plan, parse, content="a line of the plan of a sweep", remedy=_RESTORE)
         except OSError as error:
-            raise ConfigError(f"{self.plan}: the plan of the sweep can't be read: {error}. {START_AGAIN}") from error
+            raise ConfigError(f"{self.plan}: the plan of the sweep can't be read: {error}. {_RESTORE}") from error
 
 
 def _check_header(header: dict[str, Any]) -> dict[str, Any]:

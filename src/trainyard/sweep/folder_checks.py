@@ -45,7 +45,7 @@ def check_folder(folder: SweepFolder, *, fresh: bool = False) -> None:
     if not fresh:
         raise ConfigError(
             f"{folder.plan}: expected the plan of the sweep, whose ledger or trials are in this folder, but the file "
-            f"is missing. Restore it from a copy. Otherwise: {START_AGAIN}"
+            f"is missing. Restore it from a copy, or {START_AGAIN}"
         )
 
 
@@ -79,18 +79,20 @@ def check_ledger(folder: SweepFolder, plan: SweepPlan) -> None:
     """
     ledger, drawn = folder.ledger, [trial for trial in plan.trials if trial.label != NOT_DRAWN]
     points = {event.point for event in ledger.events if isinstance(event, Draw) and event.point is not None}
-    unplanned = [f"trial {number}" for number in sorted({*ledger.trial_numbers} - {trial.number for trial in drawn})]
+    numbers = {trial.number for trial in plan.trials}
+    lost = {*ledger.trial_numbers} - {trial.number for trial in drawn} | {*range(1, max(numbers) + 1)} - numbers
+    unplanned = [f"trial {number}" for number in sorted(lost)]
     unplanned += [f"point {point}" for point in sorted(points - {trial.point for trial in drawn})]
     if unplanned:
         raise ConfigError(
-            f"{folder.plan}: expected all trials of the ledger, but the plan lacks {unplanned[0]}. Restore the file "
-            f"from a copy. Otherwise: {START_AGAIN}"
+            f"{folder.plan}: expected all trials of the sweep, but the plan lacks {unplanned[0]}. Restore the file "
+            f"from a copy, or {START_AGAIN}"
         )
     started = {*ledger.trial_numbers, *folder.list_attempt_folders()} if plan.space else set()
     if unknown := sorted(started - {trial.number for trial in drawn if trial.point in points}):
         raise ConfigError(
             f"{folder.ledger_file}: expected the draws of all trials that were started, but the ledger lacks that of "
-            f"trial {unknown[0]}, without which a search can't continue. Restore the file from a copy. Otherwise: "
+            f"trial {unknown[0]}, without which a search can't continue. Restore the file from a copy, or "
             f"{START_AGAIN}"
         )
 

@@ -164,7 +164,7 @@ class Ledger:
             return
         remedy = (
             "Restore the file from a copy. If the line is damaged, you can also delete it: the results of finished "
-            "trials are then read from their folders. To start again from the beginning: --fresh"
+            "trials are then read from their folders. Or start the sweep again from the beginning with --fresh"
         )
         for _ in read_entries(file, self._apply_entry, content="an entry of the ledger of a sweep", remedy=remedy):
             pass

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from trainyard.errors import TrainyardError
 from trainyard.evaluation import Trial, TrialResult, higher_is_better
-from trainyard.sweep.folder import SweepFolder
+from trainyard.sweep.folder import START_AGAIN, SweepFolder
 from trainyard.sweep.ledger import EpochReport, Ledger, TrialState
 from trainyard.sweep.listener import SweepCounts, SweepListener
 from trainyard.sweep.results import has_finished, is_among, load_result, rebuild_result
@@ -100,7 +100,8 @@ class TrialRecorder:
         finished = runs.find_finished_trials() if results else None
         for number, folder, result in results:
             is_stored = is_among(finished, result)
-            if number in self.outcomes.done or not (is_stored or has_finished(folder)):
+            is_lacking = f"{number}" not in (finished or {}) and has_finished(folder)
+            if number in self.outcomes.done or not (is_stored or is_lacking):
                 continue
             if not self._ledger.get_trial_record(number).attempts:
                 self.notify(f"trial {number}: its result is read from its folder, because the ledger lacks it")
@@ -112,13 +113,12 @@ class TrialRecorder:
     def check_untrained(self, runs: SweepTracker) -> None:
         """Raises a TrainyardError if the store has a finished run of a trial that would be trained again."""
         finished = runs.find_finished_trials() or {}
-        if lost := [number for number in self.outcomes.waiting if f"{number}" in finished]:
+        if lost := [f"{number}" for number in self.outcomes.waiting if f"{number}" in finished]:
             raise TrainyardError(
                 f"{self._folder.ledger_file}: expected the results of all trials with a finished run in the tracking "
-                f"store, but the ledger and the folders of these {len(lost)} trials lack them: "
-                + ", ".join(f"trial {number} (run {finished[f'{number}']})" for number in lost[:_MAX_LISTED])
-                + ". Restore the files of the sweep from a copy, or delete these runs in MLflow to train the trials "
-                "again, or start the sweep again from the beginning with --fresh"
+                f"store, but neither the ledger nor its folder contains that of trial {_format_list(lost)}. "
+                "Restore the files of the sweep from a copy; or delete these runs in MLflow "
+                f"({_format_list([finished[number] for number in lost])}), to train the trials again; or {START_AGAIN}"
             )
 
     def reconcile(self, runs: SweepTracker) -> str:
@@ -138,7 +138,7 @@ class TrialRecorder:
                     self.notify(f"trial {number}: its run is missing in the tracking store, and is uploaded again")
                     run_id = runs.upload_run(folder)
                 if run_id is None:
-                    missing.append(number)
+                    missing.append(f"{number}")
                 elif run_id != result.run_id:
                     self._ledger.record_upload(number, run_id)
                     self.outcomes.done[number] = replace(result, run_id=run_id)
@@ -146,11 +146,10 @@ class TrialRecorder:
             return f"{error}. No results are lost: the folder of the sweep contains all of them"
         if not missing:
             return ""
-        listed = ", ".join(map(str, missing[:_MAX_LISTED])) + (", ..." if len(missing) > _MAX_LISTED else "")
         return (
-            f"the tracking store lacks the runs of {len(missing)} finished trials ({listed}), which can't be uploaded, "
-            f"because their folders below {self._folder.path} are missing or damaged. Restore the store or the folders "
-            "from a copy, and start the sweep again; or start it from the beginning with --fresh"
+            f"the tracking store lacks the run of trial {_format_list(missing)}, which can't be uploaded, because its "
+            f"folder below {self._folder.path} is missing or damaged. Restore the store or the folder from a copy, and "
+            f"start the sweep again; or {START_AGAIN}"
         )
 
     def update_waiting(self) -> None:
@@ -233,3 +232,8 @@ class TrialRecorder:
         if self._objective and known and len(known) == len(values):
             means = [statistics.fmean(known), *([] if self._best is None else [self._best])]
             self._best = (max if higher_is_better(self._objective) else min)(means)
+
+
+def _format_list(texts: Sequence[str]) -> str:
+    """Returns the first texts of a list, separated by commas."""
+    return ", ".join([*texts[:_MAX_LISTED], *(["..."] if len(texts) > _MAX_LISTED else [])])

@@ -82,6 +82,8 @@ def has_run(store: TrackingStore, run_id: str, logged: LoggedOperations, parent_
         entity = store.find_run_by_key(logged.key)
     if entity is None or entity.info.run_id != run_id or entity.info.status in OPEN_STATUSES:
         return False
+    if logged.status and entity.info.status != logged.status:
+        return False
     return parent_run_id is None or entity.data.tags.get(names.PARENT_RUN_ID) == parent_run_id
 
 
