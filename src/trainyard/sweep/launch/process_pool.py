@@ -33,10 +33,11 @@ PRELOADED = (
     "mlflow.store.tracking.sqlalchemy_store",
     "alembic.command",
     "alembic.autogenerate",
-    "trainyard.sweep.launch.preload_schema",
+    "mlflow.store.workspace.utils",
+    "sqlalchemy.dialects.sqlite",
+    "sklearn.datasets",
     "sklearn.metrics",
-    "matplotlib.backends.backend_agg",
-    "jinja2",
+    "trainyard.sweep.launch.preload_values",
 )
 """The modules that the fork server imports for Trainyard's own jobs: everything that is slow to import.
 
