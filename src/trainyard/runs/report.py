@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from trainyard.config import RunConfig, load_config
 from trainyard.data import PREPROCESSING_FILE, load_preprocessing
 from trainyard.errors import ConfigError, TrackingError, TrainyardError
-from trainyard.evaluation import MAX_LISTED_CLASSES, ClassScores, Scores, measure_calibration
+from trainyard.evaluation import MAX_LISTED_CLASSES, ClassScores, PredictionScores, measure_calibration
 from trainyard.reporting import DatasetSummary, ReportPage, plots, write_report
 from trainyard.runs import artifacts
 from trainyard.runs.lookup import find_run, get_run_folder
@@ -184,7 +184,7 @@ def _load_page(run: RunRecord, folder: Path) -> ReportPage:
     return replace(page, warnings=[absent] if absent else [])
 
 
-def _load_scores(run: RunRecord, folder: Path, calibration_bins: int) -> Scores:
+def _load_scores(run: RunRecord, folder: Path, calibration_bins: int) -> PredictionScores:
     """Returns the scores that a run logged."""
 
     def build_average(name: str, values: Sequence[float]) -> ClassScores:
@@ -200,7 +200,7 @@ def _load_scores(run: RunRecord, folder: Path, calibration_bins: int) -> Scores:
     support = np.array(columns["support"])
     weighted = np.where(support > 0, scores * support, 0).sum(axis=1) / len(actual)
     rows = zip(columns["class"], *scores.tolist(), columns["support"], strict=True)
-    return Scores(
+    return PredictionScores(
         predicted=predicted,
         actual=actual,
         confidence=confidence,
@@ -268,7 +268,7 @@ def _build_page(
     tags: Mapping[str, str],
     *,
     dataset: DatasetSummary,
-    evaluation: Scores,
+    evaluation: PredictionScores,
     history: Sequence[Mapping[str, float]],
     timings: Mapping[str, float],
     parameters: tuple[int, int],
