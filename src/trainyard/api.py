@@ -23,7 +23,7 @@ from trainyard.errors import ConfigError
 from trainyard.runs import RunResult
 from trainyard.serving import RegisteredVersion, export_run, promote_run
 from trainyard.sweep import SweepBar, SweepPlan, SweepResult, run_plan
-from trainyard.system import Progress
+from trainyard.system import Progress, build_default_progress
 from trainyard.tracking import TrackingStore
 
 RunLike = Run | RunResult | str | Path
@@ -187,7 +187,7 @@ def export(run: RunLike, folder: str | Path, *, uri: str | None = None) -> Path:
     Example:
         >>> export("outputs/quickstart/2026-11-23_08-21-05_8ec42f", "exported")  # doctest: +SKIP
     """
-    return export_run(*_resolve(run, uri, "export"), Path(folder))
+    return export_run(*_resolve(run, uri, "export"), Path(folder), build_default_progress().detail)
 
 
 def promote(run: RunLike, name: str, *, alias: str | None = None, uri: str | None = None) -> RegisteredVersion:

@@ -116,7 +116,7 @@ def test_a_run_folder_is_registered_only_from_a_store_that_contains_the_run(trai
     assert "in none. Upload it: trainyard sync unstored" in run("promote", folder, "digits", code=2)
 
 
-@pytest.mark.parametrize("name", ["report.html", "model.h5", "checksums.txt", "evaluation/metrics.json"])
+@pytest.mark.parametrize("name", ["model.h5", "checksums.txt", "evaluation/metrics.json"])
 def test_a_run_with_a_missing_file_is_not_exported(trained, name):
     folder = shutil.copytree(trained.folder, "incomplete")
     Path(folder, name).unlink()

@@ -334,7 +334,15 @@ def test_the_recipe_of_the_winner_reproduces_its_weights():
     assert second["training"]["threads"] == first.training.threads
     import mlflow
 
-    files = {file.path for file in mlflow.MlflowClient().list_artifacts(parent.info.run_id, "sweep")}
+    client = mlflow.MlflowClient()
+    reported = {
+        run.data.tags["trainyard.trial"]
+        for run in _of_role(runs, "trial")
+        if "report.html" in {file.path for file in client.list_artifacts(run.info.run_id)}
+    }
+    best_of_second_point = "3"  # the first of its two seeds
+    assert reported == {winner.data.tags["trainyard.trial"], best_of_second_point}
+    files = {file.path for file in client.list_artifacts(parent.info.run_id, "sweep")}
     assert files >= {
         f"sweep/{name}" for name in ("plan.json", "leaderboard.json", "card.html", "winner.yaml", "learning_curves.png")
     }

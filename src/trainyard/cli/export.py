@@ -22,7 +22,7 @@ def export(
     from trainyard.serving import export_run
     from trainyard.tracking import TrackingStore
 
-    out = export_run(run, TrackingStore.from_option(uri), folder)
+    out = export_run(run, TrackingStore.from_option(uri), folder, typer.echo)
     for file in sorted(out.iterdir()):
         typer.echo(f"{file.stat().st_size:>12,}  {os.path.relpath(file)}")
     typer.echo(f"How to load the model: see {os.path.relpath(out / 'README.md')}")

@@ -13,7 +13,7 @@ from trainyard.evaluation.ranking import (
     is_proportion,
     rank,
 )
-from trainyard.evaluation.scoring import MAX_LISTED_CLASSES, ClassScores, EvalResult, Scores, evaluate
+from trainyard.evaluation.scoring import MAX_LISTED_CLASSES, ClassScores, EvalResult, PredictionScores, evaluate
 from trainyard.evaluation.statistics import (
     CONFIDENCE_LEVEL,
     SIGNIFICANCE_LEVEL,

@@ -55,7 +55,7 @@ class UndefinedMetric(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class PredictionScores:
     """The predicted classes of labelled images, and the scores computed from them.
 
     Attributes:
@@ -104,7 +104,7 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
-class EvalResult(Scores):
+class EvalResult(PredictionScores):
     """The predictions of a model on labelled images, and the metrics computed from them.
 
     Attributes:

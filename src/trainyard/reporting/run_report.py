@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from trainyard.config import RunConfig
     from trainyard.data import DataSpec
-    from trainyard.evaluation import Scores
+    from trainyard.evaluation import PredictionScores
 
 TEMPLATE = "report.html"
 CURVES_FILE = "learning_curves.png"
@@ -66,7 +66,7 @@ class ReportPage:
     """One mapping per epoch from logged names to values."""
     best_epoch: int | None
     """The epoch, counted from 1, whose weights early stopping restored. None if it restored none."""
-    evaluation: Scores
+    evaluation: PredictionScores
     timings: Mapping[str, float]
     """Seconds by stage, in order; ``compile`` and ``train`` are required."""
     provenance: Mapping[str, str]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from trainyard.config import RunConfig, load_config
 from trainyard.data import PREPROCESSING_FILE, load_preprocessing
 from trainyard.errors import ConfigError, TrackingError, TrainyardError
-from trainyard.evaluation import MAX_LISTED_CLASSES, ClassScores, Scores, measure_calibration
+from trainyard.evaluation import MAX_LISTED_CLASSES, ClassScores, PredictionScores, measure_calibration
 from trainyard.reporting import DatasetSummary, ReportPage, plots, write_report
 from trainyard.runs import artifacts
 from trainyard.runs.lookup import find_run, get_run_folder
@@ -90,7 +89,9 @@ def report_run(reference: str, store: TrackingStore | None, notify: Callable[[st
 
     Raises:
         ConfigError: If the run does not exist or is not FINISHED, or one of its files can't be read.
+        ModelError: If its preprocessing.json can't be read.
         TrackingError: If the store can't be reached, or does not contain the files of the run.
+        TrainyardError: If the report can't be written.
     """
     run = find_run(reference, store or TrackingStore.default(), "report")
     if run.status != "FINISHED":
@@ -103,15 +104,18 @@ def report_run(reference: str, store: TrackingStore | None, notify: Callable[[st
     store = run.store or store or find_store(folder, logged)
     if run_id := run.run_id if run.store else logged.stores.get(store.name):
         upload_files(store, run_id, folder, files)
-    return folder / names.REPORT_FILE
+    report = folder / names.REPORT_FILE
+    if not report.is_file():
+        raise TrainyardError(f"{report}: it can't be written; the reason is in {folder / names.WARNINGS_FILE}")
+    return report
 
 
 def write_missing_report(folder: Path, notify: Callable[[str], None]) -> list[str]:
     """Draws the plots of the finished run in a folder and writes its report, unless the folder has a report.
 
     The images of the test set are loaded again. If they are not available, the plots that show them are left out, with
-    a warning. Returns the names of the files in the folder that are part of the report. Raises a ConfigError if a file
-    of the run can't be read.
+    a warning. Returns the names of the files in the folder that are part of the report. Raises a ConfigError or a
+    ModelError if a file of the run can't be read.
     """
     if not (folder / names.REPORT_FILE).is_file():
         _restore_report(load_run_record(folder), folder, notify)
@@ -180,29 +184,32 @@ def _load_page(run: RunRecord, folder: Path) -> ReportPage:
     return replace(page, warnings=[absent] if absent else [])
 
 
-def _load_scores(run: RunRecord, folder: Path, calibration_bins: int) -> Scores:
+def _load_scores(run: RunRecord, folder: Path, calibration_bins: int) -> PredictionScores:
     """Returns the scores that a run logged."""
-    table = json.loads((folder / names.PER_CLASS_TABLE).read_text())["data"]
-    per_class = [
-        ClassScores(name, *(math.nan if score is None else score for score in (precision, recall, f1)), support)
-        for name, f1, precision, recall, support in table
-    ]
-    quantities = ("precision", "recall", "f1")
-    images = sum(scores.support for scores in per_class)
-    sums = [sum(getattr(row, name) * row.support for row in per_class if row.support) for name in quantities]
-    confusion = json.loads((folder / artifacts.CONFUSION_MATRIX).read_text())["matrix"]
+
+    def build_average(name: str, values: Sequence[float]) -> ClassScores:
+        precision, recall, f1 = values
+        return ClassScores(name, precision, recall, f1, len(actual))
+
     with np.load(folder / artifacts.TEST_PREDICTIONS, allow_pickle=False) as arrays:
         predicted, actual, confidence = (arrays[name] for name in ("predicted", "actual", "probability"))
-    return Scores(
+    table = json.loads((folder / names.PER_CLASS_TABLE).read_text())
+    columns = {name: [row[index] for row in table["data"]] for index, name in enumerate(table["columns"])}
+    quantities = ("precision", "recall", "f1")
+    scores = np.array([columns[name] for name in quantities], np.float64)  # null becomes NaN
+    support = np.array(columns["support"])
+    weighted = np.where(support > 0, scores * support, 0).sum(axis=1) / len(actual)
+    rows = zip(columns["class"], *scores.tolist(), columns["support"], strict=True)
+    return PredictionScores(
         predicted=predicted,
         actual=actual,
         confidence=confidence,
         loss=run.metrics["loss/test"],
         accuracy=run.metrics["accuracy/test"],
-        per_class=per_class,
-        macro=ClassScores("macro avg", *(run.metrics[f"{name}_macro/test"] for name in quantities), images),
-        weighted=ClassScores("weighted avg", *(total / images for total in sums), images),
-        confusion=np.array(confusion, np.int64),
+        per_class=[ClassScores(*row) for row in rows],
+        macro=build_average("macro avg", [run.metrics[f"{name}_macro/test"] for name in quantities]),
+        weighted=build_average("weighted avg", weighted.tolist()),
+        confusion=np.array(json.loads((folder / artifacts.CONFUSION_MATRIX).read_text())["matrix"], np.int64),
         calibration=measure_calibration(confidence, predicted == actual, calibration_bins),
     )
 
@@ -261,7 +268,7 @@ def _build_page(
     tags: Mapping[str, str],
     *,
     dataset: DatasetSummary,
-    evaluation: Scores,
+    evaluation: PredictionScores,
     history: Sequence[Mapping[str, float]],
     timings: Mapping[str, float],
     parameters: tuple[int, int],

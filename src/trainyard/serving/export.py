@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from trainyard.data import PREPROCESSING_FILE, load_preprocessing
 from trainyard.errors import ConfigError, ModelError, TrainyardError
-from trainyard.runs import find_run
+from trainyard.runs import find_run, report_run
 from trainyard.system import CHECKSUM_FILE, PARTIAL_PREFIX, find_checksum_problem
 from trainyard.tracking import MODEL_PACKAGES, RunRecord, TrackingStore, names
 
@@ -23,20 +23,20 @@ _FILES = {
     PREPROCESSING_FILE: "the image shape, the scaling of raw pixels, and the names of the classes",
     "metrics.json": "all metrics on the test images",
     "classification_report.txt": "precision, recall and F1 of each class",
-    "report.html": "a report of the whole run on one page",
+    names.REPORT_FILE: "a report of the whole run on one page",
     names.CONFIG_FILE: "the resolved config of the run",
 }
 """The exported files, with their descriptions in the README."""
-_PATHS = {name: _METRICS if name == "metrics.json" else name for name in _FILES}
-"""The path of each exported file in the folder of a run."""
+_PATHS = {name: _METRICS if name == "metrics.json" else name for name in _FILES if name != names.REPORT_FILE}
+"""The path of each exported file in the folder of a run, except that of the report, which a run may not have yet."""
 _DOWNLOADS = tuple(dict.fromkeys(Path(path).parts[0] for path in (*_PATHS.values(), _VERSIONS)))
 
 
-def export_run(reference: str, store: TrackingStore, out: Path) -> Path:
+def export_run(reference: str, store: TrackingStore, out: Path, notify: Callable[[str], None]) -> Path:
     """Writes the model, config, metrics and report of a run to a folder, with a README that explains how to load it.
 
     `reference` is the id of the run in the store, or its folder. The folder `out` is created; it may exist if it is
-    empty.
+    empty. A report that does not exist yet is written, and `notify` is called with what is left out of it.
 
     Raises:
         ConfigError: If there is no such run, it is not FINISHED, one of its files is missing, or `out` is not empty.
@@ -57,11 +57,13 @@ def export_run(reference: str, store: TrackingStore, out: Path) -> Path:
         for name in MODELS:
             if problem := find_checksum_problem(folder / name):
                 raise ModelError(f"export: {name} of {reference} is damaged: {problem}")
+        report = report_run(reference, store, notify)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=target.parent, prefix=PARTIAL_PREFIX) as temporary:
                 complete = Path(temporary) / "made"
                 complete.mkdir()
+                shutil.copyfile(report, complete / names.REPORT_FILE)
                 _write_files(folder, complete, run)
                 if target.exists():
                     target.rmdir()

@@ -133,15 +133,26 @@ def log_inputs(run: OpenRun, inputs: Sequence[DatasetInput]) -> None:
 
 
 def read_inputs(entity: Run) -> Iterator[DatasetInput]:
-    """Yields the splits of the data set that `log_inputs` logged to a run. Inputs of other programs are left out."""
+    """Yields the splits that `log_inputs` logged to a run. What other programs did not log is empty or 0."""
     for entry in entity.inputs.dataset_inputs if entity.inputs else ():
-        context = next((tag.value for tag in entry.tags if tag.key == _CONTEXT_TAG), "")
-        dataset = entry.dataset
-        with contextlib.suppress(ValueError, TypeError, KeyError):
-            profile = json.loads(dataset.profile)
-            shape = tuple(profile.pop("image_shape"))
-            source = json.loads(dataset.source)["uri"]
-            yield DatasetInput(dataset.name, context, dataset.digest, source, image_shape=shape, **profile)
+        profile, source = _parse_object(entry.dataset.profile), _parse_object(entry.dataset.source)
+        yield DatasetInput(
+            name=entry.dataset.name,
+            context=next((tag.value for tag in entry.tags if tag.key == _CONTEXT_TAG), ""),
+            digest=entry.dataset.digest,
+            source=source.get("uri", ""),
+            images=profile.get("images", 0),
+            image_shape=tuple(profile.get("image_shape", ())),
+            classes=profile.get("classes", 0),
+        )
+
+
+def _parse_object(text: str | None) -> dict[str, Any]:
+    """Returns a JSON object as a dict; empty if the text is something else."""
+    with contextlib.suppress(ValueError):
+        value = json.loads(text or "")
+        return value if isinstance(value, dict) else {}
+    return {}
 
 
 def log_run_files(run: OpenRun, run_id: str, folder: Path, files: Sequence[str]) -> None:

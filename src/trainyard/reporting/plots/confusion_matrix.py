@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.evaluation import MAX_LISTED_CLASSES, Scores
+from trainyard.evaluation import MAX_LISTED_CLASSES, PredictionScores
 from trainyard.reporting.formatting import format_percent
 from trainyard.reporting.plots import style
 
@@ -24,7 +24,7 @@ _ROW_HEIGHT, _BAR_LENGTH = 0.27, 3.2
 """Height of a pair of classes, and length of the longest bar, in inches."""
 
 
-def draw_confusion_matrix(result: Scores, path: Path) -> None:
+def draw_confusion_matrix(result: PredictionScores, path: Path) -> None:
     """Draws the confusion matrix, or, with more than `MAX_LISTED_CLASSES` classes, the most frequent confusions."""
     if len(result.confusion) > MAX_LISTED_CLASSES:
         _draw_largest_confusions(result, path)
@@ -32,13 +32,13 @@ def draw_confusion_matrix(result: Scores, path: Path) -> None:
         _draw_matrix(result, path)
 
 
-def _format_title(result: Scores) -> str:
+def _format_title(result: PredictionScores) -> str:
     """Returns the accuracy and the number of mistakes."""
     images, wrong = len(result.actual), int((result.predicted != result.actual).sum())
     return f"Accuracy {100 * result.accuracy:.2f} %: {wrong:,} of {images:,} images wrong"
 
 
-def _draw_largest_confusions(result: Scores, path: Path) -> None:
+def _draw_largest_confusions(result: PredictionScores, path: Path) -> None:
     """Draws a bar with the number of images for each of the most frequent pairs of actual and predicted class.
 
     Of pairs with the same number of images, that with the larger share of the actual class is first.
@@ -88,7 +88,7 @@ def draw_pairs(
     return axes
 
 
-def _draw_matrix(result: Scores, path: Path) -> None:
+def _draw_matrix(result: PredictionScores, path: Path) -> None:
     """Draws the number of images by actual (rows) and predicted class (columns).
 
     The diagonal is shaded by the recall of the class. Errors have a separate square-root colour scale, so a few errors

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.data import DataSpec
-from trainyard.evaluation import Scores
+from trainyard.evaluation import PredictionScores
 from trainyard.reporting.formatting import format_percent
 from trainyard.reporting.plots import style
 
@@ -36,7 +36,9 @@ PREDICTION_COLUMNS, MISTAKE_COLUMNS, MANY_COLUMNS, MANY_TILES = 5, 6, 10, 40
 """Images per row: of predictions, of mistakes, and of mistakes if there are more than `MANY_TILES`."""
 
 
-def draw_predictions(images: NDArray[np.uint8], result: Scores, spec: DataSpec, count: int, path: Path) -> None:
+def draw_predictions(
+    images: NDArray[np.uint8], result: PredictionScores, spec: DataSpec, count: int, path: Path
+) -> None:
     """Draws the first test images, five per row, with their predicted and actual classes.
 
     `images` has the raw pixels of the test images, uint8 (n, height, width) or (n, height, width, channels).
@@ -53,7 +55,7 @@ def draw_predictions(images: NDArray[np.uint8], result: Scores, spec: DataSpec, 
     draw_tiles(images, tiles, spec, path, columns=PREDICTION_COLUMNS, headline=(title, ""))
 
 
-def draw_mistakes(images: NDArray[np.uint8], result: Scores, spec: DataSpec, count: int, path: Path) -> None:
+def draw_mistakes(images: NDArray[np.uint8], result: PredictionScores, spec: DataSpec, count: int, path: Path) -> None:
     """Draws the most confident mistakes with their actual class, predicted class and confidence.
 
     `images` has the raw pixels of the test images, uint8 (n, height, width) or (n, height, width, channels).

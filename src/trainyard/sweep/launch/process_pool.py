@@ -35,6 +35,7 @@ PRELOADED = (
     "alembic.command",
     "alembic.config",
     "alembic.autogenerate",
+    "mlflow.store.workspace.utils",
     "sklearn.datasets",
     "sklearn.metrics",
     "matplotlib.backends.backend_agg",
@@ -42,7 +43,7 @@ PRELOADED = (
     "PIL.PngImagePlugin",
     "jinja2",
     "rich._emoji_codes",
-    "trainyard.sweep.launch.preload_last",
+    "trainyard.sweep.launch.preload_values",
 )
 """The modules that the fork server imports for Trainyard's own jobs: everything that is slow to import.
 
