@@ -24,7 +24,7 @@ from trainyard.data.datasets.user_arrays import Npz, UserData
 from trainyard.data.image_arrays import check_images
 from trainyard.data.image_check import FolderReport, check_image_folder
 from trainyard.data.image_files import convert_image, load_image
-from trainyard.data.image_rows import ImageRows, read_rows
+from trainyard.data.image_rows import ImageRows, iterate_chunks, read_rows
 from trainyard.data.label_arrays import match_labels
 from trainyard.data.loading import draw_stratified_sample, load_dataset
 from trainyard.data.memory import describe_streaming
