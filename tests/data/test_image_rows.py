@@ -52,6 +52,19 @@ def test_selections_of_selections_stay_on_the_disk(images):
     assert is_mapped(np.asarray(mapped)[3:])
 
 
+@pytest.mark.parametrize(("count", "is_copy"), [(12, True), (13, False), (50, False)])
+def test_only_small_selections_of_large_arrays_are_copies(images, monkeypatch, count, is_copy):
+    array, _ = images
+    monkeypatch.setattr(image_rows_module, "_CHUNK_BYTES", 100)
+    rows = np.random.default_rng(1).permutation(50)[:count]
+    selected = select_rows(array, rows)
+    assert (isinstance(selected, np.ndarray), is_mapped(selected)) == (is_copy, False)
+    assert np.array_equal(np.asarray(selected), array[rows])
+    few = select_rows(selected, np.array([3, 0]))
+    assert isinstance(few, np.ndarray)
+    assert np.array_equal(few, array[rows][[3, 0]])
+
+
 def test_chunks_have_all_images_in_order(images, monkeypatch):
     array, mapped = images
     monkeypatch.setattr(image_rows_module, "_CHUNK_BYTES", 3 * array[:1].nbytes)

@@ -21,10 +21,10 @@ from trainyard.data.datasets.image_folder import ImageFolder
 from trainyard.data.datasets.medmnist import Medmnist
 from trainyard.data.datasets.mnist_family import DATA_DIR_VARIABLE, DownloadableDataset, FashionMnist, Kmnist, Mnist
 from trainyard.data.datasets.user_arrays import Npz, UserData
-from trainyard.data.image_arrays import check_images
+from trainyard.data.image_arrays import convert_images
 from trainyard.data.image_check import FolderReport, check_image_folder
 from trainyard.data.image_files import convert_image, load_image
-from trainyard.data.image_rows import ImageRows, read_rows
+from trainyard.data.image_rows import ImageRows, iterate_chunks, read_rows
 from trainyard.data.label_arrays import match_labels
 from trainyard.data.loading import draw_stratified_sample, load_dataset
 from trainyard.data.memory import describe_streaming

@@ -60,8 +60,8 @@ class Split:
     """The images and labels of one part of a data set, such as the training part."""
 
     images: NDArray[np.uint8]
-    """Raw pixels, (n, height, width) or (n, height, width, channels). A selection of memory-mapped images is an
-    `ImageRows`, which is indexed like an array."""
+    """Raw pixels, (n, height, width) or (n, height, width, channels). A selection of memory-mapped images, or
+    of most images of a large array, is an `ImageRows`, which is indexed like an array."""
     labels: NDArray[np.unsignedinteger[Any]]
     """(n,), from 0 to classes - 1: uint8, or uint16 if there are more than 256 classes."""
 

@@ -31,11 +31,6 @@ _OTHER_KINDS = {
 """The contents of arrays that cannot be images, by the kind of their dtype."""
 
 
-def check_images(array: NDArray[Any], source: str, pixel_max: int) -> NDArray[np.uint8]:
-    """Converts an array of images to raw pixels; see `convert_images`, of which it discards the notices."""
-    return convert_images(array, source, pixel_max)[0]
-
-
 def convert_images(
     array: NDArray[Any], source: str, pixel_max: int, *, binary_is_unit: bool = True
 ) -> tuple[NDArray[np.uint8], list[str]]:

@@ -25,7 +25,7 @@ from trainyard.data.image_layout import (
     is_image_name,
     list_subfolders,
 )
-from trainyard.data.loading import draw_stratified_sample
+from trainyard.data.loading import draw_held_out, draw_stratified_sample
 from trainyard.errors import DatasetError
 
 _MAX_LISTED = 10
@@ -171,10 +171,8 @@ def _draw_test_split(train: ListedSplit, fraction: float) -> dict[str, ListedSpl
     """Returns the training and the test split into which the training images are divided, stratified by class."""
     if len(train) < 2:  # noqa: PLR2004 - one image for each of the two splits
         raise DatasetError(f"dataset.test_fraction: expected two or more images to split, got {len(train)}")
-    is_test = np.zeros(len(train), dtype=bool)
-    count = min(max(round(len(train) * fraction), 1), len(train) - 1)
-    is_test[draw_stratified_sample(train.labels, count, _TEST_SEED)] = True
-    return {"train": train.take(np.flatnonzero(~is_test)), "test": train.take(np.flatnonzero(is_test))}
+    remaining, test = draw_held_out(train.labels, fraction, _TEST_SEED)
+    return {"train": train.take(remaining), "test": train.take(test)}
 
 
 def _is_broken_link(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Images selected from a memory-mapped array, which are read from the disk only when they are indexed."""
+"""Images selected from a memory-mapped or large array, which are read only when they are indexed."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CHUNK_BYTES = 2**24
+_MAX_COPIED = 0.25
+"""The fraction of large arrays in memory up to which a selection is a copy, so that the others can be freed."""
 
 
 class ImageRows:
-    """Rows of a memory-mapped array of images, in any order, with the parts of NumPy's interface that are used.
+    """Rows of an array of images, in any order, with the parts of NumPy's interface that are used.
 
     Indexing returns a NumPy array with copies of the images; `numpy.asarray` reads all of them into memory.
     """
 
     def __init__(self, source: NDArray[np.uint8], rows: NDArray[np.intp]) -> None:
         """Selects images of `source`, uint8 (n, *image_shape), by their indices `rows`, int (m,)."""
-        self._source, self._rows = source, rows
+        self.source, self._rows = source, rows
         self.shape = (len(rows), *source.shape[1:])
         self.dtype = source.dtype
         self.ndim = source.ndim
@@ -32,7 +34,7 @@ class ImageRows:
         """Returns the images of an index, a slice, or an array of indices. Further keys select pixels."""
         key, *pixels = key if isinstance(key, tuple) else (key,)
         rows = self._rows[key]
-        images = self._source[rows] if np.ndim(rows) == 0 else read_rows(self._source, rows)
+        images = self.source[rows] if np.ndim(rows) == 0 else read_rows(self.source, rows)
         return images[(slice(None), *pixels)] if pixels else images
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.uint8]:  # noqa: ANN401
@@ -41,7 +43,7 @@ class ImageRows:
 
     def select(self, indices: NDArray[np.intp]) -> ImageRows:
         """Returns the images at these indices, without reading them."""
-        return ImageRows(self._source, self._rows[indices])
+        return ImageRows(self.source, self._rows[indices])
 
 
 def read_rows(images: NDArray[np.uint8], rows: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
@@ -57,8 +59,12 @@ def read_rows(images: NDArray[np.uint8], rows: NDArray[np.integer[Any]]) -> NDAr
 
 
 def select_rows(images: NDArray[np.uint8], indices: NDArray[np.intp]) -> NDArray[np.uint8]:
-    """Returns the images at these indices: a copy of images in memory, an `ImageRows` of memory-mapped images."""
-    if not is_mapped(images):
+    """Returns the images at these indices: a copy if the images are in memory and few are selected, or an `ImageRows`.
+
+    A copy of most images in memory would need the memory of all images a second time.
+    """
+    is_small = images.nbytes <= _CHUNK_BYTES or len(indices) <= len(images) * _MAX_COPIED
+    if is_small and not is_mapped(images):
         return images[indices]
     selected = images.select(indices) if isinstance(images, ImageRows) else ImageRows(images, indices)
     return cast("NDArray[np.uint8]", selected)
@@ -66,10 +72,10 @@ def select_rows(images: NDArray[np.uint8], indices: NDArray[np.intp]) -> NDArray
 
 def is_mapped(images: NDArray[np.uint8]) -> bool:
     """Returns whether images are in a memory-mapped file."""
-    base: Any = images
+    base: Any = images.source if isinstance(images, ImageRows) else images
     while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
         base = base.base
-    return isinstance(base, (np.memmap, ImageRows))
+    return isinstance(base, np.memmap)
 
 
 def iterate_chunks(images: NDArray[np.uint8], every: int = 1) -> Iterator[NDArray[np.uint8]]:

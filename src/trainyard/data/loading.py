@@ -73,11 +73,18 @@ def hold_out(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
 
     Both splits have at least one image, and keep the order of the images. `split` must have two images or more.
     """
-    total = len(split)
-    count = min(max(round(total * fraction), 1), total - 1)
-    held_out = np.zeros(total, dtype=bool)
-    held_out[draw_stratified_sample(split.labels, count, seed)] = True
-    return split.take(np.flatnonzero(~held_out)), split.take(np.flatnonzero(held_out))
+    remaining, held_out = draw_held_out(split.labels, fraction, seed)
+    return split.take(remaining), split.take(held_out)
+
+
+def draw_held_out(
+    labels: NDArray[np.integer[Any]], fraction: float, seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Returns the indices of (remaining, held out) images with these labels; see `hold_out`."""
+    count = min(max(round(len(labels) * fraction), 1), len(labels) - 1)
+    held_out = np.zeros(len(labels), dtype=bool)
+    held_out[draw_stratified_sample(labels, count, seed)] = True
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
 def draw_stratified_sample(labels: NDArray[np.integer[Any]], count: int, seed: int) -> NDArray[np.intp]:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from trainyard.data import (
     DataSpec,
     Preprocessing,
-    check_images,
     convert_image,
+    convert_images,
     find_roles,
     image_files,
     list_npz_arrays,
@@ -94,7 +94,7 @@ def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: Imag
             image = load_image(path, colour=colour, size=spec.image_shape[:2])  # type: ignore[arg-type]
         else:
             image = load_image(path, colour=True)
-        images, labels = _convert_images(path, image[np.newaxis], spec, conversion), None
+        images, labels = _fit_images(path, image[np.newaxis], spec, conversion), None
         images = np.rint(images * (spec.pixel_max / 255)).astype(np.uint8)
     else:
         raise DatasetError(
@@ -117,7 +117,8 @@ def _load_arrays(
     name = _choose_images(path, available, roles)
     labels_name = _find_labels(name, roles)
     arrays = load_npz(path, [name, *([labels_name] if labels_name else [])])
-    images = _convert_images(path, check_images(arrays[name], f"{path}: {name}", spec.pixel_max), spec, conversion)
+    pixels, _ = convert_images(arrays[name], f"{path}: {name}", spec.pixel_max)
+    images = _fit_images(path, pixels, spec, conversion)
     if labels_name is None:
         return images, None
     labels = match_labels(arrays[labels_name], f"{path}: {labels_name}", spec.class_names)
@@ -155,7 +156,7 @@ def _find_labels(images: str, roles: dict[str, str]) -> str | None:
     return next((names[role] for role in (own, *others) if role in names), None)
 
 
-def _convert_images(
+def _fit_images(
     path: Path, images: NDArray[np.uint8], spec: DataSpec, conversion: ImageConversion
 ) -> NDArray[np.uint8]:
     """Converts an array of images to the size and the colours of a model's input."""

@@ -33,6 +33,7 @@ from trainyard.training.engine import (
     compute_validation_batch_size,
     find_nonfinite_weights,
 )
+from trainyard.training.image_tensor import copy_to_tensor
 
 if TYPE_CHECKING:
     import keras
@@ -172,7 +173,7 @@ class _DeviceData:
         self.signature = (tf.TensorSpec((len(split),), tf.int32),)
         self._image_shape = split.images.shape[1:]
         with tf.device("/GPU:0" if on_gpu else "/CPU:0"):
-            self._images = tf.constant(np.asarray(split.images).reshape(len(split), -1))
+            self._images = copy_to_tensor(split.images, (len(split), math.prod(self._image_shape)))
             self._labels = tf.constant(split.labels)
 
     def __len__(self) -> int:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from trainyard.data import BatchMaker, Dataset, Split, read_rows
 from trainyard.training.engine import EpochPlan, OnSteps, build_divergence_error, compute_validation_batch_size
+from trainyard.training.image_tensor import copy_to_tensor
 
 if TYPE_CHECKING:
     import keras
@@ -104,7 +105,7 @@ def stream_batches(
 
     with tf.device("/CPU:0"):  # tf.data runs on the CPU
         labels = tf.constant(split.labels)
-        images = None if from_disk else tf.constant(np.asarray(split.images))
+        images = None if from_disk else copy_to_tensor(split.images, split.images.shape)
 
     def take(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the images and labels at these indices."""

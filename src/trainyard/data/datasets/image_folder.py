@@ -32,9 +32,6 @@ class ImageFolder(UserData):
     """Width of all images, in pixels. Images of another size are resized; their aspect ratio may change."""
     colour: bool = setting(True)
     """Whether to load images as RGB (3 channels); `false` converts them to grayscale."""
-    test_fraction: float | None = setting(None, gt=0, lt=1, hash_default=False)
-    """Fraction of the training images that becomes the test set, stratified by class. It is the same for every `seed`.
-    Required if there is no folder `test`; otherwise it must be `null`."""
     on_bad_file: str = setting("error", choices=("error", "skip"), hash_default=False)
     """What to do with files that are not images or are damaged. `error` reports all of them and trains nothing; `skip`
     leaves them out and reports their number."""

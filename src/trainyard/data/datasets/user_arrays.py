@@ -44,6 +44,9 @@ class UserData(DatasetConfig):
 
     path: str | None = setting(None, identity=False)
     """Path of the images: a folder or a file. Must be set."""
+    test_fraction: float | None = setting(None, gt=0, lt=1, hash_default=False)
+    """Fraction of the training images that become test images, for data without test images; otherwise, it must be
+    `null`. Stratified by class; the same images for every `seed`."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields a problem if no path is set."""
@@ -73,9 +76,6 @@ class UserArrays(UserData, ABC):
     keys: Any | None = setting(None, types=(dict[str, str], list[str]), hash_default=False)
     """Names of the arrays in an npz file, or of the idx files in a folder: a mapping such as `{x_train: photos,
     y_train: kinds}`, or a list in the order x_train, y_train, x_test, y_test, x_val, y_val. `null`: usual names."""
-    test_fraction: float | None = setting(None, gt=0, lt=1, hash_default=False)
-    """Fraction of the training images that become test images, for data without test images. Stratified by class;
-    always the same images."""
     transpose: bool = setting(False, hash_default=False)
     """Whether to swap the rows and columns of each image. Needed for the files of EMNIST."""
 
