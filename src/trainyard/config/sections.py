@@ -159,7 +159,8 @@ class SweepConfig:
     `cmaes`."""
     pruner: str = setting("off", choices=("off", "median", "halving", "hyperband"))
     """Optuna pruner that stops trials early if their objective is poor compared with other trials; `off` disables
-    pruning. `halving` is Optuna's successive halving."""
+    pruning. `halving` is Optuna's successive halving. With several seeds, points are judged by the mean of their
+    seeds."""
     min_epochs: int = setting(1, ge=1)
     """Minimum number of epochs before a trial can be pruned. Has no effect if `pruner` is `off`."""
     on_error: str = setting("continue", choices=("continue", "stop"))
