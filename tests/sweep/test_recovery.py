@@ -340,21 +340,27 @@ MOMENTS = {
 """The moments at which the sweep is killed, one after another."""
 
 
+def _kill_sweep(is_reached, delay_seconds=0.0):
+    """Runs the command of the sweep, kills its process when a condition holds, and returns its exit code.
+
+    Its output goes to a file, because the processes that it started hold its output open for some time.
+    """
+    with Path("output.txt").open("wb") as output:
+        process = subprocess.Popen(command_line("sweep", *OVERRIDES), stdout=output, stderr=output)
+    while process.poll() is None and not is_reached():
+        time.sleep(0.002)
+    time.sleep(delay_seconds)
+    process.send_signal(signal.SIGKILL)
+    code = process.wait()
+    assert code in (-signal.SIGKILL, 0), Path("output.txt").read_text()
+    return code
+
+
 @pytest.mark.slow
 def test_a_sweep_that_is_killed_while_it_uploads_lost_runs_loses_and_doubles_nothing(sweep):
     STORE.unlink()
-    reached = []
-    for moment, is_reached in MOMENTS.items():
-        with subprocess.Popen(
-            command_line("sweep", *OVERRIDES), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        ) as run:
-            while run.poll() is None and not is_reached():
-                time.sleep(0.002)
-            run.send_signal(signal.SIGKILL)
-            output, _ = run.communicate()
-        reached.append((moment, run.returncode))
-        assert run.returncode in (-signal.SIGKILL, 0), output.decode()
-    assert Counter(code for _, code in reached)[-signal.SIGKILL] >= 3, reached
+    codes = {moment: _kill_sweep(is_reached) for moment, is_reached in MOMENTS.items()}
+    assert Counter(codes.values())[-signal.SIGKILL] >= 3, codes
     _check_is_complete(_run())
 
 
@@ -363,17 +369,12 @@ def test_kills_while_a_sweep_starts_leave_one_run_of_the_sweep_and_train_each_tr
     """The process that writes to the store outlives the killed one, so the next start must wait for it."""
     shutil.rmtree(SWEEP)
     STORE.unlink()
-    for delay_seconds in (0.2, 1.0, 2.0, 4.0, 6.0):
-        with subprocess.Popen(
-            command_line("sweep", *OVERRIDES), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        ) as run:
-            sessions = LEDGER.read_text().count('"opened"') if LEDGER.exists() else 0
-            while run.poll() is None and not (LEDGER.exists() and LEDGER.read_text().count('"opened"') > sessions):
-                time.sleep(0.01)
-            time.sleep(delay_seconds)
-            run.send_signal(signal.SIGKILL)
-            output, _ = run.communicate()
-        assert run.returncode == -signal.SIGKILL, output.decode()
+    for number, delay_seconds in enumerate((0.2, 2.0, 5.0), 1):
+
+        def has_started(number=number):
+            return LEDGER.exists() and LEDGER.read_text().count('"opened"') == number
+
+        assert _kill_sweep(has_started, delay_seconds) == -signal.SIGKILL
     result = subprocess.run(command_line("sweep", *OVERRIDES), capture_output=True, text=True, timeout=600, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     _, trials = _load_runs()

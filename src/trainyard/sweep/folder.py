@@ -45,7 +45,7 @@ T = TypeVar("T")
 SWEEPS = Path("sweeps")
 """Where the folders of sweeps are, in the working directory."""
 
-_WAIT_SECONDS = 60
+_WAIT_SECONDS = 150
 """Maximum wait for the processes of a sweep that was killed. It exceeds the time after which they end themselves."""
 START_AGAIN = "start the sweep again from the beginning with --fresh, which keeps the old files under another name"
 _RESTORE = f"Restore the file from a copy, or {START_AGAIN}"
@@ -284,7 +284,7 @@ def _find_owner(folder: SweepFolder) -> str:
 
 
 def _wait_for_processes(folder: SweepFolder, note: Callable[[str], None]) -> None:
-    """Waits up to 60 s until no process of an earlier start is alive; raises a TrainyardError after that."""
+    """Waits until no process of an earlier start is alive; raises a TrainyardError after `_WAIT_SECONDS`."""
     if os.name == "nt":  # processes are not forked there
         return
     import fcntl
