@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -149,9 +150,11 @@ def _restore_report(run: RunRecord, folder: Path, notify: Callable[[str], None])
     page = _load_page(run, folder)
     try:
         images, _ = load_test_images(run, page.evaluation.actual)
-    except TrainyardError as error:
-        warnings.add(f"the plots of test images are left out, because the images can't be loaded: {error}")
-        images = None
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the data sets of users may raise anything
+        images, details = None, "" if isinstance(error, TrainyardError) else traceback.format_exc()
+        warnings.add(f"the plots of test images are left out, because the images can't be loaded: {error}", details)
     _write_files(folder, page, images, warnings)
 
 
