@@ -196,12 +196,16 @@ def test_the_servable_model_equals_the_one_that_mlflow_writes(keras, tmp_path):
 def test_a_run_whose_writer_process_dies_uploads_itself_at_the_end(tmp_path):
     """The program has not imported MLflow, like the command line."""
     program = (
-        "import os, signal\n"
+        "import os, threading, time\n"
         "from trainyard import Progress, compose_config, run_experiment\n"
         "import psutil\n"
         "class WriterKiller(Progress):\n"
         "    def epoch(self, epoch, epochs, metrics):\n"
-        "        for child in psutil.Process().children(): child.kill()\n"
+        "        threading.Thread(target=self.kill, daemon=True).start()\n"
+        "    def kill(self):\n"
+        "        while True:\n"
+        "            for child in psutil.Process().children(): child.kill()\n"
+        "            time.sleep(0.05)\n"
         "    def detail(self, text): print(text)\n"
         "config = compose_config(['dataset.limit=50', 'model.hidden_units=[4]', 'training.epochs=1', 'name=tiny',\n"
         "                         'training.xla=off'])\n"

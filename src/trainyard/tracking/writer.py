@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, TypeVar
 from trainyard.errors import TrackingError, TrainyardError
 from trainyard.tracking import names
 from trainyard.tracking.mlflow_internals import clear_end_time
-from trainyard.tracking.operations import OpenRun, set_tags, truncate_tags
+from trainyard.tracking.operations import (
+    OpenRun,
+    end,
+    log_model,
+    remove_partial_models,
+    set_tags,
+    truncate_tags,
+)
 from trainyard.tracking.tracking_store import NO_LOGGED_MODELS, TrackingStore
 
 if TYPE_CHECKING:
@@ -64,10 +71,16 @@ class StoreWriter:
 
         If that writer has not created a run, all operations are skipped without an error.
         """
-        self.status = status or WriterStatus()
+        self.is_ended = self._repeats = False
         self._run: OpenRun | None = None
-        if store and self.status.run_id and self.status.experiment_id:
-            self._run = OpenRun(store, self.status.experiment_id, self.status.run_id, self.status.run_name or "")
+        self.continue_run(store, status or WriterStatus())
+        self._repeats = False
+
+    def continue_run(self, store: TrackingStore | None, status: WriterStatus, is_ended: bool = False) -> None:
+        """Continues the run of a writer that died, if it was created. Operations may then be repeated."""
+        self.status, self.is_ended, self._repeats = status, is_ended, True
+        if store and status.run_id and status.experiment_id:
+            self._run = OpenRun(store, status.experiment_id, status.run_id, status.run_name or "")
 
     def create(self, store: TrackingStore, request: RunRequest) -> None:
         """Creates or reopens the run with status RUNNING; also creates the store and the experiment if necessary.
@@ -78,6 +91,8 @@ class StoreWriter:
         try:
             experiment_id = store.open_experiment(request.experiment, request.notes)
             with store.translate_errors():
+                if self._repeats and (created := store.find_run_by_key(request.tags[names.RUN_KEY], [experiment_id])):
+                    earlier_run_id = created.info.run_id
                 if request.parent_run_id:
                     store.load_run(request.parent_run_id)  # raises an error if there is no such run
                 entity = _reopen_run(store, experiment_id, earlier_run_id, tags) if earlier_run_id else None
@@ -101,10 +116,13 @@ class StoreWriter:
 
         After a failure, later operations are skipped, except with `even_after_failure`.
         """
+        self.is_ended |= operation is end
         if self._run is None or (self.status.failure and not even_after_failure):
             return
         try:
             with self._run.store.translate_errors():
+                if self._repeats and operation is log_model and remove_partial_models(self._run):
+                    return  # the model was logged before
                 operation(self._run, *arguments, **options)
         except TrackingError as error:
             self.status = replace(self.status, failure=self.status.failure or error)
