@@ -27,7 +27,13 @@ from trainyard.sweep.trial_queue import SearchQueue, TrialQueue
 from trainyard.sweep.trial_runner import open_trial_runner
 from trainyard.sweep.trial_task import TrialTask
 from trainyard.sweep.warm_start import PriorSweep, load_prior_sweeps
-from trainyard.system import collect_process_info, configure_xla_cache, count_available_cores, raise_on_signals
+from trainyard.system import (
+    collect_process_info,
+    configure_xla_cache,
+    count_available_cores,
+    explain_disk_full,
+    raise_on_signals,
+)
 
 
 class OpenDisplay(Protocol):
@@ -36,7 +42,10 @@ class OpenDisplay(Protocol):
     def __call__(
         self, trials: Sequence[Trial], objective: str | None, *, slots: int, outcomes: TrialOutcomes
     ) -> AbstractContextManager[SweepListener]:
-        """Returns a display of all `trials`, of which `slots` run in parallel; `outcomes` are of earlier sessions."""
+        """Returns a display of all `trials`, of which `slots` run in parallel, or 0 if the launcher decides.
+
+        `outcomes` are those of earlier sessions.
+        """
 
 
 def run_sweep(
@@ -81,7 +90,8 @@ def run_plan(plan: SweepPlan, *, fresh: bool = False, display: OpenDisplay = Swe
     folder = find_folder(plan)
     slots, threads = allocate_slots_and_threads(plan)
     check_plan(plan)
-    with raise_on_signals(), lock_sweep(folder, print):
+    resumes_later = "and run the same command again, which resumes the sweep"
+    with raise_on_signals(), explain_disk_full(folder.path, resumes_later), lock_sweep(folder, print):
         resumes = not fresh and folder.plan.exists() and folder.ledger.has_started
         prior_sweeps = [] if resumes else find_prior_sweeps(plan)
         if fresh and (aside := move_aside(folder)):
@@ -94,7 +104,7 @@ def run_plan(plan: SweepPlan, *, fresh: bool = False, display: OpenDisplay = Swe
         thread_numbers = {number or folder.threads for number in plan.threads}
         if len(thread_numbers) == 1 and (number := thread_numbers.pop()):
             configure_xla_cache(number)  # its location depends on the number, and TensorFlow reads it when imported
-        return _run_trials(plan, folder, slots or 1, prior_sweeps=prior_sweeps, display=display)
+        return _run_trials(plan, folder, slots, prior_sweeps=prior_sweeps, display=display)
 
 
 def find_folder(plan: SweepPlan) -> SweepFolder:
@@ -157,7 +167,7 @@ def check_plan(plan: SweepPlan) -> None:
 
 
 def _run_trials(
-    plan: SweepPlan, folder: SweepFolder, slots: int, *, prior_sweeps: Sequence[PriorSweep], display: OpenDisplay
+    plan: SweepPlan, folder: SweepFolder, slots: int | None, *, prior_sweeps: Sequence[PriorSweep], display: OpenDisplay
 ) -> SweepResult:
     """Runs the remaining trials, if any, logs the sweep to the tracking store, and writes the files of its result."""
     recorder = TrialRecorder(plan.trials, folder, plan.objective)
@@ -172,12 +182,12 @@ def _run_trials(
     if outcomes.waiting:
         start_fork_server()  # the server imports TensorFlow while the store is opened
     tracker = SweepTracker(plan, recorder.notify)
-    with _record_session(ledger, outcomes, slots), tracker.open_run(ledger.parent_run_id):
+    with _record_session(ledger, outcomes, slots or 1), tracker.open_run(ledger.parent_run_id):
         recorder.adopt_finished(tracker)
         if outcomes.waiting:
-            with display(recorder.trials, plan.objective, slots=slots, outcomes=outcomes) as screen:
+            with display(recorder.trials, plan.objective, slots=slots or 0, outcomes=outcomes) as screen:
                 recorder.listeners += [screen, tracker]
-                parent_run_id = _prepare_trials(recorder, tracker, folder, slots)
+                parent_run_id = _prepare_trials(recorder, tracker, folder, slots or 1)
                 task = TrialTask(plan.name, plan.objective, plan.policy.pruner != OFF, parent_run_id)
                 queue = SearchQueue(plan.space, plan.policy, folder, prior_sweeps) if plan.space else TrialQueue()
                 pruner = TrialPruner(plan.policy, plan.epochs, ledger) if plan.policy.pruner != OFF else None
