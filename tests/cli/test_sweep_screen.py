@@ -331,7 +331,8 @@ def test_trials_of_an_earlier_start_count_as_done():
     screen = SweepScreen(trials, "accuracy/val", slots=1, outcomes=outcomes, console=pipe())
     with screen:
         pass
-    assert printed(screen._console).splitlines()[0] == "already done: 1 of 3 trials"
+    lines = printed(screen._console).splitlines()
+    assert lines[:2] == ["already done: 1 of 3 trials", "trials to run: 2, at the same time: 1"]
     assert "best accuracy/val 0.8000" in draw_lines(screen)[-1]
 
 
@@ -365,6 +366,7 @@ def test_without_a_terminal_trials_have_lines_but_epochs_have_none():
         screen.on_trial_begin(trials[2], 1)
         screen.on_trial_done(trials[2], result(0.5), COUNTS)
     assert console.file.getvalue().splitlines() == [
+        "trials to run: 3, at the same time: 2",
         "16 trials in sweeps/lr",
         "trial 1  started lr0.01 512x256",
         "trial 1  done    accuracy/val 0.9812, accuracy/test 0.9790, 12.3 s  (1 of 3 done, best 0.9812: lr0.01 512x256)",
@@ -376,6 +378,22 @@ def test_without_a_terminal_trials_have_lines_but_epochs_have_none():
         "trial 3  done    accuracy/val 0.5000, accuracy/test 0.5000, 12.3 s  (2 of 3 done, 1 failed, best 0.9812: lr0.01 512x256)",
         "finished after 0.00 s: 2 of 3 done, 1 failed",
     ]
+
+
+def test_without_a_terminal_the_remaining_time_is_printed_as_soon_as_it_is_known():
+    clock, trials, console = Clock(), make_trials(4), pipe()
+    with SweepScreen(trials, "accuracy/val", slots=0, console=console, clock=clock) as screen:
+        for trial in trials[:2]:
+            screen.on_trial_begin(trial, 1)
+            for epoch in range(1, 11):
+                clock.now += 7
+                screen.on_epoch_end(trial, epoch, 10, {})
+            if trial is trials[0]:
+                screen.on_trial_done(trial, result(0.5), COUNTS)
+    lines = console.file.getvalue().splitlines()
+    assert lines[0] == "trials to run: 4"  # it is not known how many at the same time
+    assert lines[1] == "trial 1  started lr0.01 512x256"
+    assert lines[3] == "trial 2  started lr0.003 300x200x100, about 3 min 30 s left"
 
 
 def test_without_an_objective_the_test_accuracy_is_printed():
@@ -390,7 +408,7 @@ def test_a_log_file_with_forced_colours_is_not_a_terminal():
     trials, console = make_trials(1), terminal()
     with SweepScreen(trials, None, slots=1, console=console) as screen:
         screen.on_trial_begin(trials[0], 1)
-    assert printed(console).splitlines()[0] == "trial 1  started lr0.01 512x256"
+    assert printed(console).splitlines()[1] == "trial 1  started lr0.01 512x256"
 
 
 # --------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -144,7 +145,9 @@ def test_a_full_disk_does_not_damage_existing_checkpoints():
 def test_a_run_can_be_uploaded_later_if_the_disk_of_the_store_was_full():
     done = _train_on_small_disk("mlartifacts", "200k")
     assert done.returncode == 1
-    assert "No space left on device" in done.stderr
+    assert re.search(r"the disk is full: 0\.\d MB are free on \S+/mlartifacts\. Free some space", done.stderr), (
+        done.stderr
+    )
     assert "Nothing is lost" in done.stderr
     assert _only_run().info.status == "FAILED"
     command = done.stderr.split("trainyard ")[-1].split()
@@ -153,6 +156,24 @@ def test_a_run_can_be_uploaded_later_if_the_disk_of_the_store_was_full():
     synced = run_trainyard(*command)
     assert synced.returncode == 0, synced.stderr
     assert _only_run().info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("size", ["60k", "400k"])
+def test_a_sweep_on_a_full_disk_names_the_disk_and_is_completed_after_space_is_freed(size):
+    """The disk is full when the first trial starts, or when its files are written."""
+    Path("sweeps").mkdir()
+    sweep = ["sweep", *SMALL, "dataset.validation_fraction=0.2", "training.epochs=1", "seed=1,2", "sweep.name=full"]
+    done = run_program(ON_SMALL_DISK, "sweeps", size, "rw", *sweep)
+    output = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert re.search(r"the disk is full: 0\.\d MB are free on \S+/sweeps\. Free some space", output), output
+    assert "Errno" not in output, output
+    assert "Traceback" not in output, output
+    Path("sweeps").rmdir()
+    Path("kept").rename("sweeps")
+    resumed = run_trainyard(*sweep)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "2 of 2 done" in resumed.stdout
 
 
 def test_a_read_only_folder_is_reported_before_the_training():

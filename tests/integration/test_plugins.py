@@ -54,7 +54,7 @@ def test_environment_variable_loads_modules_that_are_not_installed():
     ("content", "message"),
     [
         (None, "plugin acme_broken (TRAINYARD_PLUGINS): it cannot be imported: ModuleNotFoundError"),
-        ("1 / 0", "it cannot be imported: ZeroDivisionError: division by zero. Fix the plugin, uninstall it"),
+        ("1 / 0", "acme_broken.py, line 1, in <module>). Fix the plugin, uninstall it"),
         (
             "from trainyard.config.registry import register_metric\nregister_metric('ece')(len)",
             "metric ece: this name is reserved",
@@ -68,4 +68,37 @@ def test_broken_plugin_is_named_in_the_error(tmp_path, content, message):
     process = run_trainyard("train", "--cfg", "job", environment=variables)
     assert process.returncode == 2
     assert message in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+FAILING = """
+from dataclasses import dataclass
+from trainyard.config import ModelConfig, register_model
+
+
+@register_model("failing")
+@dataclass(kw_only=True, slots=True)
+class Failing(ModelConfig):
+    def build(self, spec):
+        import keras
+
+        keras.layers.Dense(0 * spec.classes)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["train", "sweep"])
+def test_an_error_in_a_plugin_names_the_last_line_of_the_plugin(command):
+    """The exception is raised in Keras."""
+    Path("acme_failing.py").write_text(FAILING)
+    arguments = [
+        "model=failing",
+        "dataset=digits",
+        "sweep.objective=off",
+        *(["seed=1,2"] if command == "sweep" else []),
+    ]
+    variables = {"PYTHONPATH": str(Path.cwd()), "TRAINYARD_PLUGINS": "acme_failing"}
+    process = run_trainyard(command, *arguments, environment=variables)
+    assert process.returncode == (1 if command == "train" else 2)
+    assert "(in acme_failing.py, line 12, in build)" in process.stderr
     assert "Traceback" not in process.stderr

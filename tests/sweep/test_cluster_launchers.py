@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,15 @@ def test_a_sweep_runs_with_submitit():
     assert sorted(run.info.status for run in runs) == ["FINISHED"] * 3
     assert len(parents - {None}) == 1
     assert Path("sweeps/local/card.html").exists()
+
+
+@pytest.mark.slow
+def test_ray_starts_on_this_machine_without_a_message():
+    program = (
+        "from hydra_plugins.trainyard_plugins import RayLauncherConf\n"
+        "from trainyard.sweep.launch.ray_pool import open_ray_pool\n"
+        "with open_ray_pool(RayLauncherConf()) as pool:\n"
+        "    print(pool.slots > 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("True\n", "")

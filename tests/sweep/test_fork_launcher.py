@@ -46,7 +46,7 @@ def make():
         job = HydraConfig.get()
         fault = json.loads(cfg.faults).get(str(cfg.x))
         if fault:
-            {"raise": lambda: 1 / 0, "exit": lambda: sys.exit(0), "kill": lambda: os.kill(os.getpid(), 9),
+            {"raise": lambda: 1 / 0, "exit": lambda: sys.exit(0), "message": lambda: sys.exit("no such data"), "kill": lambda: os.kill(os.getpid(), 9),
              "hang": lambda: time.sleep(600)}[fault]()
         Path(job.runtime.output_dir, "done.json").write_text(json.dumps([cfg.x, job.job.num, os.getpid()]))
         return base[0] + cfg.x
@@ -69,16 +69,22 @@ def _read_results():
 
 
 def test_another_hydra_program_runs_each_job_in_a_separate_process_and_reports_failed_jobs():
-    program = _program("x=1,2,3,4,5,6", """faults='{"2": "raise", "3": "exit", "5": "kill"}'""")
+    program = _program("x=1,2,3,4,5,6", """faults='{"2": "raise", "3": "exit", "5": "kill", "6": "message"}'""")
     assert program.returncode == 1, program.stderr
     results = _read_results()
-    assert [result[:2] for result in results] == [[1, 0], [4, 3], [6, 5]]
-    assert len({result[2] for result in results}) == 3
+    assert [result[:2] for result in results] == [[1, 0], [4, 3]]
+    assert len({result[2] for result in results}) == 2
     assert (Path("swept") / "logs" / "3.log").read_text() == "task 4\n"
     assert "#1 failed: ZeroDivisionError: division by zero" in program.stdout
     assert "#2 failed: its process exited with code 0 before it was done" in program.stdout
     assert "#4 failed: its process was killed by SIGKILL" in program.stdout
-    assert program.stdout.count(" failed: ") == 3
+    assert "#5 failed: its process exited with code 1: no such data" in program.stdout
+    assert program.stdout.count(" failed: ") == 4
+    line = 1 + PROGRAM.splitlines().index(next(line for line in PROGRAM.splitlines() if "1 / 0" in line))
+    raised = f'program.py", line {line}, in <lambda>'
+    for text in (program.stdout, program.stderr, (Path("swept") / "logs" / "1.log").read_text()):
+        assert raised in text
+    assert "no such data" in (Path("swept") / "logs" / "5.log").read_text()
 
 
 @pytest.mark.slow

@@ -232,11 +232,32 @@ def test_an_unreachable_store_is_an_error_when_the_sweep_waits_for_it(opened, mo
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_sweep_survives_the_death_of_its_writer_process(opened, uri):
+def test_the_writer_process_of_a_sweep_is_started_again_and_logs_everything_once(opened, uri):
     messages = []
     sweep = opened(notify=messages.append)
     run_id, _ = _wait(sweep)
-    os.kill(sweep._writer._process.pid, signal.SIGKILL)
+    for number in range(1, 4):
+        os.kill(sweep._writer._process.pid, signal.SIGSTOP if number == 1 else signal.SIGCONT)
+        sweep.log_metrics({"trials/finished": float(number)})  # the first is sent to a process that does not perform it
+        os.kill(sweep._writer._process.pid, signal.SIGKILL)
+        sweep.flush()
+    assert not messages
+    assert sweep.run_id == run_id
+    assert sweep.end("FINISHED") is None
+    sweep.close()
+    store = TrackingStore(uri)
+    assert store.load_run(run_id).status == "FINISHED"
+    history = store.client.get_metric_history(run_id, "trials/finished")
+    assert [metric.value for metric in history] == [1, 2, 3]
+
+
+def test_a_sweep_continues_without_its_writer_process_if_it_dies_too_often(opened, uri):
+    messages = []
+    sweep = opened(notify=messages.append)
+    run_id, _ = _wait(sweep)
+    for _ in range(4):
+        os.kill(sweep._writer._process.pid, signal.SIGKILL)
+        sweep.flush()
     for _ in range(2):  # the process stays dead
         with pytest.raises(TrackingError, match="the process that logs to MLflow ended unexpectedly with exit code -9"):
             sweep.find_finished_trials()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import traceback
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +25,8 @@ from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking import TrackingStore, operations
 from trainyard.tracking.connection import connect, tracking_errors
 from trainyard.tracking.mlflow_model import MODEL_PACKAGES, ServableModel, _pin_version
-from trainyard.tracking.writer import RunRequest, StoreWriter
+from trainyard.tracking.names import RUN_KEY
+from trainyard.tracking.writer import RunRequest, StoreWriter, WriterStatus
 from trainyard.tracking.writer_process import ProcessWriter
 
 
@@ -145,6 +147,24 @@ def test_output_during_the_start_of_the_writer_process_is_ignored(logged_with):
     assert logged.created.failure is None
 
 
+def test_a_writer_that_continues_a_run_creates_neither_the_run_nor_its_model_again(keras, tmp_path):
+    """The first writer died before its answers arrived."""
+    store, request = _make_request(tmp_path)
+    request = replace(request, tags={**request.tags, RUN_KEY: "1"}, model_label="tiny")
+    model = keras.Sequential([keras.layers.Input((4, 4)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    model.save(tmp_path / "trainyard.keras")
+    servable = ServableModel(tmp_path / "trainyard.keras", "tiny", (4, 4), 3)
+    writers = [StoreWriter(), StoreWriter()]
+    writers[1].continue_run(store, WriterStatus())
+    for writer in writers:
+        writer.create(store, request)
+        writer.perform(operations.log_model, servable, [], None)  # moves the file, so it fails the second time
+        assert writer.status.failure is None
+    client = connect(store.uri)
+    assert {writer.status.run_id for writer in writers} == {_only_run(client).info.run_id}
+    assert len(client.search_logged_models([writers[0].status.experiment_id])) == 1
+
+
 def test_an_unreachable_store_is_a_failure_without_a_traceback(monkeypatch, capfd):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     writer = StoreWriter()
@@ -196,12 +216,16 @@ def test_the_servable_model_equals_the_one_that_mlflow_writes(keras, tmp_path):
 def test_a_run_whose_writer_process_dies_uploads_itself_at_the_end(tmp_path):
     """The program has not imported MLflow, like the command line."""
     program = (
-        "import os, signal\n"
+        "import os, threading, time\n"
         "from trainyard import Progress, compose_config, run_experiment\n"
         "import psutil\n"
         "class WriterKiller(Progress):\n"
         "    def epoch(self, epoch, epochs, metrics):\n"
-        "        for child in psutil.Process().children(): child.kill()\n"
+        "        threading.Thread(target=self.kill, daemon=True).start()\n"
+        "    def kill(self):\n"
+        "        while True:\n"
+        "            for child in psutil.Process().children(): child.kill()\n"
+        "            time.sleep(0.05)\n"
         "    def detail(self, text): print(text)\n"
         "config = compose_config(['dataset.limit=50', 'model.hidden_units=[4]', 'training.epochs=1', 'name=tiny',\n"
         "                         'training.xla=off'])\n"

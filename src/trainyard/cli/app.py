@@ -74,7 +74,9 @@ def exit_on_error() -> Iterator[None]:
     except typer.Exit:
         raise
     except Exception as error:
-        print_error(TrainyardError(f"{type(error).__name__}: {error}"))
+        from trainyard.config import describe_error
+
+        print_error(TrainyardError(describe_error(error)))
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         ignore_signals()

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import functools
 import importlib
-import os
 import re
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
 
 from trainyard.config.fields import format_unknown_name
+from trainyard.config.plugins import find_plugins, locate_error
 from trainyard.config.schema import COMPONENT_GROUPS, ComponentConfig
 from trainyard.errors import ConfigError, summarize_error
 
@@ -46,11 +45,6 @@ BUILT_IN_MODULES = (
 )
 """The modules of Trainyard that register components. A new component in another module is listed here."""
 
-PLUGIN_GROUP = "trainyard.plugins"
-"""The group of the entry points that specify plugin modules."""
-PLUGIN_VARIABLE = "TRAINYARD_PLUGINS"
-"""The environment variable with the names of additional plugin modules, separated by commas."""
-
 
 @functools.cache
 def load_built_in_components() -> None:
@@ -67,18 +61,15 @@ def load_plugins() -> None:
     it is specified, if a plugin cannot be imported.
     """
     load_built_in_components()
-    points = entry_points(group=PLUGIN_GROUP)
-    plugins = {point.value: f"entry point of {point.dist.name if point.dist else 'a package'}" for point in points}
-    modules = os.environ.get(PLUGIN_VARIABLE, "").split(",")
-    plugins |= {module.strip(): PLUGIN_VARIABLE for module in modules if module.strip()}
-    for module, origin in plugins.items():
+    for module, origin in find_plugins().items():
         try:
             importlib.import_module(module.partition(":")[0])
         except ConfigError:
             raise
         except Exception as error:
             raise ConfigError(
-                f"plugin {module} ({origin}): it cannot be imported: {type(error).__name__}: {summarize_error(error)}. "
+                f"plugin {module} ({origin}): it cannot be imported: {type(error).__name__}: {summarize_error(error)}"
+                f"{locate_error(error)}. "
                 "Fix the plugin, uninstall it, or make it importable (PYTHONPATH)"
             ) from error
 

@@ -14,11 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from trainyard.config import RunConfig
+from trainyard.config import RunConfig, describe_error
 from trainyard.errors import ConfigError, TrainyardError, TrialPruned
 from trainyard.evaluation import MAX_LISTED_CLASSES, EvalResult
 from trainyard.runs.experiment import run_experiment
-from trainyard.system import Progress, print_error, redact_credentials
+from trainyard.system import Progress, explain_disk_full, print_error, redact_credentials
 from trainyard.tracking import TrackingStore, load_run_record, names
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def run_and_print(
     If it fails, prints the error and raises it again. An interrupt is raised with a note on the status of the run.
     """
     try:
-        with progress:
+        with progress, explain_disk_full(folder):
             result = run_experiment(config, folder=folder, progress=progress, overrides=overrides, trial=trial)
         print_result(result)
     except KeyboardInterrupt as interrupt:
@@ -112,7 +112,7 @@ def run_and_print(
         raise
     except Exception as error:
         is_unexpected = not isinstance(error, TrainyardError)
-        print_error(TrainyardError(f"{type(error).__name__}: {error}") if is_unexpected else error)
+        print_error(TrainyardError(describe_error(error)) if is_unexpected else error)
         if (folder / names.ERROR_FILE).exists():
             hint = f"; the traceback is in {names.ERROR_FILE}" if is_unexpected else ""
             print_error(TrainyardError(f"the run is FAILED. Its files are in {os.path.relpath(folder)}{hint}"))

@@ -28,7 +28,13 @@ from trainyard.sweep.trial_queue import SearchQueue, TrialQueue
 from trainyard.sweep.trial_runner import open_trial_runner
 from trainyard.sweep.trial_task import TrialTask
 from trainyard.sweep.warm_start import PriorSweep, load_prior_sweeps
-from trainyard.system import collect_process_info, configure_xla_cache, count_available_cores, raise_on_signals
+from trainyard.system import (
+    collect_process_info,
+    configure_xla_cache,
+    count_available_cores,
+    explain_disk_full,
+    raise_on_signals,
+)
 
 
 class OpenDisplay(Protocol):
@@ -37,7 +43,10 @@ class OpenDisplay(Protocol):
     def __call__(
         self, trials: Sequence[Trial], objective: str | None, *, slots: int, outcomes: TrialOutcomes
     ) -> AbstractContextManager[SweepListener]:
-        """Returns a display of all `trials`, of which `slots` run in parallel; `outcomes` are of earlier sessions."""
+        """Returns a display of all `trials`, of which `slots` run in parallel, or 0 if the launcher decides.
+
+        `outcomes` are those of earlier sessions.
+        """
 
 
 def run_sweep(
@@ -82,7 +91,8 @@ def run_plan(plan: SweepPlan, *, fresh: bool = False, display: OpenDisplay = Swe
     folder = find_folder(plan)
     slots, threads = allocate_slots_and_threads(plan)
     check_plan(plan, fresh=fresh)
-    with raise_on_signals(), lock_sweep(folder, print):
+    resumes_later = "and run the same command again, which resumes the sweep"
+    with raise_on_signals(), explain_disk_full(folder.path, resumes_later), lock_sweep(folder, print):
         resumes = not fresh and folder.plan.exists() and folder.has_started
         prior_sweeps = [] if resumes else find_prior_sweeps(plan)
         if fresh and (aside := move_aside(folder)):
@@ -97,7 +107,7 @@ def run_plan(plan: SweepPlan, *, fresh: bool = False, display: OpenDisplay = Swe
         thread_numbers = {number or folder.threads for number in plan.threads}
         if len(thread_numbers) == 1 and (number := thread_numbers.pop()):
             configure_xla_cache(number)  # its location depends on the number, and TensorFlow reads it when imported
-        return _run_trials(plan, folder, slots or 1, prior_sweeps=prior_sweeps, display=display)
+        return _run_trials(plan, folder, slots, prior_sweeps=prior_sweeps, display=display)
 
 
 def find_folder(plan: SweepPlan) -> SweepFolder:
@@ -160,7 +170,7 @@ def check_plan(plan: SweepPlan, *, fresh: bool) -> None:
 
 
 def _run_trials(
-    plan: SweepPlan, folder: SweepFolder, slots: int, *, prior_sweeps: Sequence[PriorSweep], display: OpenDisplay
+    plan: SweepPlan, folder: SweepFolder, slots: int | None, *, prior_sweeps: Sequence[PriorSweep], display: OpenDisplay
 ) -> SweepResult:
     """Runs the remaining trials, if any, logs the sweep to the tracking store, and writes the files of its result."""
     recorder = TrialRecorder(plan.trials, folder, plan.objective)
@@ -175,15 +185,15 @@ def _run_trials(
         return summarize()
     if outcomes.waiting:
         start_fork_server()  # the server imports TensorFlow while the store is opened
-    with _record_session(ledger, outcomes, slots), tracker.open_run():
+    with _record_session(ledger, outcomes, slots or 1), tracker.open_run():
         recorder.adopt_finished(tracker)
         problem = recorder.reconcile(tracker)
         if outcomes.waiting:
             if problem:
                 recorder.notify(problem)
-            with display(recorder.trials, plan.objective, slots=slots, outcomes=outcomes) as screen:
+            with display(recorder.trials, plan.objective, slots=slots or 0, outcomes=outcomes) as screen:
                 recorder.listeners += [screen, tracker]
-                parent_run_id = _prepare_trials(recorder, tracker, folder, slots)
+                parent_run_id = _prepare_trials(recorder, tracker, folder, slots or 1)
                 task = TrialTask(plan.name, plan.objective, plan.policy.pruner != OFF, parent_run_id)
                 queue = SearchQueue(plan.space, plan.policy, folder, prior_sweeps) if plan.space else TrialQueue()
                 pruner = None

@@ -77,7 +77,10 @@ class SweepTracker(SweepListener):
                 self._run.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
                 raise
         if failure:
-            raise TrackingError(f"{failure}. No results are lost: the folder of the sweep contains all of them")
+            raise TrackingError(
+                f"{failure}. No results are lost: the folder of the sweep contains all of them. When the store works "
+                "again, run the same command, which completes the sweep"
+            )
 
     def wait_until_created(self) -> str | None:
         """Waits until the parent run exists, and saves its MLflow view. Returns its id, or None without tracking."""

@@ -16,6 +16,7 @@ from trainyard.system.files import (
     CHECKSUM_FILE,
     PARTIAL_PREFIX,
     atomic_write,
+    describe_full_disk,
     explain_disk_full,
     find_checksum_problem,
     write_checksums,

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from trainyard.errors import TrainyardError
+from trainyard.errors import TrainyardError, summarize_error
 
 PARTIAL_PREFIX = "partial."
 """Prefix of the temporary file that `atomic_write` writes to."""
@@ -21,6 +21,9 @@ CHECKSUM_FILE = "checksums.txt"
 
 _DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 """The disk is full, the disk quota of the user is exceeded."""
+
+_DISK_FULL_TEXTS = (*map(os.strerror, _DISK_FULL_ERRORS), "database or disk is full")
+"""Messages of libraries that raise errors of other types, such as HDF5 and SQLite."""
 
 
 @contextlib.contextmanager
@@ -52,22 +55,45 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def explain_disk_full(folder: Path) -> Iterator[None]:
-    """Converts errors that a full disk causes into a TrainyardError with the folder that the block writes to."""
+def explain_disk_full(folder: Path, remedy: str = "or use another disk") -> Iterator[None]:
+    """Converts errors that a full disk causes into a TrainyardError; the block writes to the folder.
+
+    `remedy` is what to do besides freeing space.
+    """
     try:
         yield
     except TrainyardError:
         raise
     except Exception as error:  # HDF5 raises RuntimeError too
-        is_in_message = any(os.strerror(number) in str(error) for number in _DISK_FULL_ERRORS)
-        if getattr(error, "errno", None) not in _DISK_FULL_ERRORS and not is_in_message:
-            raise
-        filename = getattr(error, "filename", None)
-        full_folder = Path(os.fsdecode(filename)).parent if filename else folder
-        free_mb = shutil.disk_usage(full_folder).free / 1e6 if full_folder.is_dir() else 0.0
-        raise TrainyardError(
-            f"{full_folder}: the disk is full ({free_mb:.1f} MB free): {error}. Free some space or use another disk"
-        ) from error
+        if problem := describe_full_disk(error, folder):
+            raise TrainyardError(f"{problem}. Free some space, {remedy}") from error
+        raise
+
+
+def describe_full_disk(error: BaseException, *paths: Path) -> str | None:
+    """Returns what could not be written, and which disk is full, if this caused the error; else None.
+
+    `paths` are the files or folders that the error may refer to if it does not name one.
+    """
+    if getattr(error, "errno", None) not in _DISK_FULL_ERRORS and not any(
+        text in str(error) for text in _DISK_FULL_TEXTS
+    ):
+        return None
+    if filename := getattr(error, "filename2", None) or getattr(error, "filename", None):  # the second is a target
+        paths = (Path(os.fsdecode(filename)),)
+    free_bytes = {path: shutil.disk_usage(_find_disk(path)).free for path in paths}
+    path = min(paths, key=free_bytes.__getitem__)
+    reason = "" if isinstance(error, OSError) else f" ({summarize_error(error)})"
+    return (
+        f"{path}: can't be written, because the disk is full: {free_bytes[path] / 1e6:.1f} MB are free on "
+        f"{_find_disk(path)}{reason}"
+    )
+
+
+def _find_disk(path: Path) -> Path:
+    """Returns where the disk of a file or folder, which need not exist, is mounted."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.is_mount())
 
 
 def write_checksums(folder: Path, names: Sequence[str]) -> None:

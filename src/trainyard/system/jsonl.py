@@ -40,8 +40,9 @@ def append_entries(file: Path, *entries: Any, durable: bool) -> None:  # noqa: A
                 content = content[stream.write(content) :]
             if durable:
                 os.fsync(stream.fileno())
-        except OSError:
+        except OSError as error:
             stream.truncate(size)
+            error.filename = str(file)  # for the message
             raise
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+
 
 def print_error(error: BaseException) -> None:
-    """Prints an error to stderr, one line per problem. Lines are not wrapped, and brackets are not read as markup."""
+    """Prints an error to stderr, one line per problem. Lines are not wrapped, and brackets are not read as markup.
+
+    If stderr can't be written, for example because it is a file on a full disk, the error is not printed.
+    """
     from rich.console import Console
     from rich.text import Text
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     lines = str(error).splitlines() or [type(error).__name__]
-    console.print(Text.assemble(("error ", "bold red"), lines[0]))
-    for line in lines[1:]:
-        console.print(Text("      " + line))
+    with contextlib.suppress(OSError):
+        console.print(Text.assemble(("error ", "bold red"), lines[0]))
+        for line in lines[1:]:
+            console.print(Text("      " + line))
 
 
 def print_styled(text: str, style: str) -> None:

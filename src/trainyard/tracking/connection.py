@@ -25,15 +25,17 @@ from trainyard.system import (
     PARTIAL_PREFIX,
     atomic_write,
     build_sqlite_uri,
+    describe_full_disk,
     find_user_name,
     gc_paused_import,
     get_sqlite_path,
     is_database_uri,
     redact_credentials,
 )
-from trainyard.tracking.failures import explain_failure
+from trainyard.tracking.failures import explain_failure, explain_full_disk
 from trainyard.tracking.retrying_client import RETRY_SECONDS, RetryingClient
 from trainyard.tracking.schema import ANSWER_SECONDS, upgrade_sqlite_file
+from trainyard.tracking.stores import ARTIFACTS
 from trainyard.tracking.ui_views import SHARE_KEY
 
 LOCK_SECONDS = 120
@@ -80,6 +82,8 @@ def lock_store(uri: str) -> Iterator[str | None]:
             f"{LOCK_SECONDS} seconds. If no such process is alive, delete the file"
         ) from error
     except OSError as error:
+        if problem := describe_full_disk(error, lock):
+            raise TrackingError(f"{problem}. Free some space, or set tracking.uri") from error
         raise TrackingError(
             f"{lock}: the lock file of the tracking store can't be written: {error}. Set tracking.uri, or work in a "
             "folder in which you have write permission"
@@ -145,7 +149,9 @@ def tracking_errors(uri: str) -> Iterator[None]:
         except Exception as error:  # noqa: BLE001 - MLflow and database drivers raise many types
             full_text = "".join(traceback.format_exception(error))
             cause = error if full_text == redact_credentials(full_text) else None
-            raise TrackingError(f"the tracking store {redact_credentials(uri)} {explain_failure(error)}") from cause
+            file = get_sqlite_path(uri)
+            reason = explain_full_disk(error, [file, file.parent / ARTIFACTS] if file else []) or explain_failure(error)
+            raise TrackingError(f"the tracking store {redact_credentials(uri)} {reason}") from cause
 
 
 @contextlib.contextmanager

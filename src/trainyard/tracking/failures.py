@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from trainyard.errors import summarize_error
-from trainyard.system import redact_credentials
+from trainyard.system import describe_full_disk, redact_credentials
 
 _PACKAGES = {"boto3": "trainyard[s3]", "google": "google-cloud-storage", "azure": "azure-storage-blob azure-identity"}
 """What to install for artifacts in S3, Google Cloud Storage and Azure, by the module that is missing."""
 
 _BODY = re.compile(r"\.? ?Response body: '\s*<.*", re.DOTALL)
 """Matches an HTML page in a message of MLflow."""
+
+
+def explain_full_disk(error: BaseException, paths: Sequence[Path]) -> str | None:
+    """Returns which disk of a store is full and what to do, in one line that follows its URI; else None.
+
+    `paths` are the local files and folders of the store. The disk of a server is not known.
+    """
+    for cause in iterate_causes(error):
+        if problem := describe_full_disk(cause, *(paths or [Path.cwd()])):
+            is_local = paths or getattr(cause, "filename", None)
+            return f"has no space left{f': {problem}' if is_local else ''}. Free some space"
+    return None
 
 
 def explain_failure(error: BaseException) -> str:

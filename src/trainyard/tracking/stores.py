@@ -10,6 +10,9 @@ from trainyard.config import TrackingConfig, register_tracking
 from trainyard.errors import ConfigError
 from trainyard.system import build_sqlite_uri, find_uri_problem, make_uri_absolute
 
+ARTIFACTS = "mlartifacts"
+"""The artifact folder of a SQLite store, next to the file."""
+
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 
 

@@ -32,7 +32,7 @@ from trainyard.tracking.operations import MAX_TAG_LENGTH, MODEL_FOLDER
 from trainyard.tracking.retrying_client import RETRY_SECONDS, RetryingClient
 from trainyard.tracking.run_record import RunRecord, build_run_record
 from trainyard.tracking.schema import check_schema
-from trainyard.tracking.stores import URI_VARIABLE, LocalStore
+from trainyard.tracking.stores import ARTIFACTS, URI_VARIABLE, LocalStore
 from trainyard.tracking.ui_views import build_experiment_tags
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class TrackingStore:
     @property
     def artifact_folder(self) -> Path:
         """The artifact folder of a database: next to the SQLite file, or in the working directory."""
-        return (self.sqlite_file.parent if self.sqlite_file else Path.cwd()) / "mlartifacts"
+        return (self.sqlite_file.parent if self.sqlite_file else Path.cwd()) / ARTIFACTS
 
     @cached_property
     def client(self) -> RetryingClient:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, TypeVar
 from trainyard.errors import TrackingError, TrainyardError
 from trainyard.tracking import names
 from trainyard.tracking.mlflow_internals import clear_end_time
-from trainyard.tracking.operations import OpenRun, set_tags, truncate_tags
+from trainyard.tracking.operations import (
+    OpenRun,
+    end,
+    log_model,
+    remove_partial_models,
+    set_tags,
+    truncate_tags,
+)
 from trainyard.tracking.tracking_store import NO_LOGGED_MODELS, TrackingStore
 
 if TYPE_CHECKING:
@@ -64,10 +71,16 @@ class StoreWriter:
 
         If that writer has not created a run, all operations are skipped without an error.
         """
-        self.status = status or WriterStatus()
+        self.is_ended = self._repeats = False
         self._run: OpenRun | None = None
-        if store and self.status.run_id and self.status.experiment_id:
-            self._run = OpenRun(store, self.status.experiment_id, self.status.run_id, self.status.run_name or "")
+        self.continue_run(store, status or WriterStatus())
+        self._repeats = False
+
+    def continue_run(self, store: TrackingStore | None, status: WriterStatus, is_ended: bool = False) -> None:
+        """Continues the run of a writer that died, if it was created. Operations may then be repeated."""
+        self.status, self.is_ended, self._repeats = status, is_ended, True
+        if store and status.run_id and status.experiment_id:
+            self._run = OpenRun(store, status.experiment_id, status.run_id, status.run_name or "")
 
     def create(self, store: TrackingStore, request: RunRequest) -> None:
         """Creates or reopens the run with status RUNNING; also creates the store and the experiment if necessary.
@@ -80,7 +93,8 @@ class StoreWriter:
             with store.translate_errors():
                 if request.parent_run_id:
                     store.load_run(request.parent_run_id)  # raises an error if there is no such run
-                entity = _reopen_run(store, experiment_id, tags) if request.reopens else None
+                may_exist = request.reopens or self._repeats
+                entity = _reopen_run(store, experiment_id, tags) if may_exist else None
                 info = (entity or store.create_run(experiment_id, request.name, tags)).info
                 if request.model_label and not store.has_logged_models:
                     store.notices.append(NO_LOGGED_MODELS)
@@ -101,10 +115,13 @@ class StoreWriter:
 
         After a failure, later operations are skipped, except with `even_after_failure`.
         """
+        self.is_ended |= operation is end
         if self._run is None or (self.status.failure and not even_after_failure):
             return
         try:
             with self._run.store.translate_errors():
+                if self._repeats and operation is log_model and remove_partial_models(self._run):
+                    return  # the model was logged before
                 operation(self._run, *arguments, **options)
         except TrackingError as error:
             self.status = replace(self.status, failure=self.status.failure or error)

@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from trainyard.cli.sweep.trial_table import STATE_STYLES, TrialTable
+from trainyard.cli.sweep.trial_table import STATE_STYLES, TrialTable, format_time_left
 from trainyard.evaluation import Trial, TrialResult
 from trainyard.reporting import format_duration, format_metric
 from trainyard.sweep import NO_OBJECTIVE, SweepListener, SweepProgress, TrialOutcomes, TrialState, build_status
@@ -26,7 +26,7 @@ class SweepScreen(SweepListener):
 
     In a terminal, a table is updated in place, and failures and messages are printed above it. The table is removed
     when the sweep has finished, because the summary contains all of it; it remains if the sweep is interrupted.
-    Without a terminal, one line is printed when a trial starts, and one when it ends.
+    Without a terminal, one line is printed at the start, one when a trial starts, and one when it ends.
     """
 
     def __init__(
@@ -39,7 +39,10 @@ class SweepScreen(SweepListener):
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepares the screen; see `SweepBar`. Nothing is printed yet. `clock` returns monotonic time in seconds."""
+        """Prepares the screen; see `SweepBar`. Nothing is printed yet. `clock` returns monotonic time in seconds.
+
+        `slots` is 0 if it is not known how many trials run at the same time.
+        """
         earlier = outcomes or TrialOutcomes()
         statuses = [build_status(trial, objective, earlier.done.get(trial.number)) for trial in trials]
         for status in statuses:
@@ -49,6 +52,7 @@ class SweepScreen(SweepListener):
         self._progress = SweepProgress(statuses, objective, slots=slots, clock=clock)
         self._table = TrialTable(self._progress)
         self._number_width = max([len(str(trial.number)) for trial in trials], default=1)
+        self._slots = slots
         self._done_earlier = len(earlier.done)
         self._clock = clock
         self._start = clock()
@@ -65,6 +69,9 @@ class SweepScreen(SweepListener):
             self._print_line(Text(f"already done: {self._done_earlier:,} of {self._progress.total:,} trials"))
         if self._live:
             self._live.start(refresh=True)
+        else:
+            at_once = f", at the same time: {self._slots:,}" if self._slots else ""
+            self._print_line(Text(f"trials to run: {self._progress.total - self._progress.ended_count:,}{at_once}"))
         return self
 
     def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
@@ -91,7 +98,7 @@ class SweepScreen(SweepListener):
             self._progress.start_trial(trial.number, attempt)
         if not self._live:
             suffix = f", attempt {attempt}" if attempt > 1 else ""
-            self._print_event(trial, "started", f"{trial.label}{suffix}")
+            self._print_event(trial, "started", f"{trial.label}{suffix}{format_time_left(self._progress)}")
 
     def on_epoch_end(self, trial: Trial, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         """Updates a trial's bar."""
@@ -111,7 +118,9 @@ class SweepScreen(SweepListener):
         if best:
             value = format_metric(self._progress.shown_metric, best.value)
             best_text = f", {self._progress.best_title} {value}: {best.label}"
-        parts.append(f"{format_duration(result.seconds)}  ({self._progress.counts}{best_text})")
+        parts.append(
+            f"{format_duration(result.seconds)}  ({self._progress.counts}{format_time_left(self._progress)}{best_text})"
+        )
         self._print_event(trial, "done", ", ".join(parts), STATE_STYLES[TrialState.DONE])
 
     def on_trial_pruned(self, trial: Trial, reason: str, counts: object) -> None:  # noqa: ARG002

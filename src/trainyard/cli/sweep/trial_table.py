@@ -35,6 +35,15 @@ _OVERALL_BAR = 30
 _MINUTE = 60
 
 
+def format_time_left(progress: SweepProgress) -> str:
+    """Returns the estimated remaining time of a sweep: ``', about 2 min 20 s left'``; empty if it is not known."""
+    seconds_left = progress.estimate_seconds_left()
+    if seconds_left is None:
+        return ""
+    whole = math.ceil(seconds_left)
+    return f", about {f'{whole} s' if whole < _MINUTE else format_duration(whole)} left"
+
+
 class TrialTable:
     """Draws the progress of a sweep in a terminal. The widths of the columns do not change while the sweep runs."""
 
@@ -110,10 +119,7 @@ class TrialTable:
 
     def _draw_overall_bar(self, width: int) -> Table:
         """Returns the bar of the sweep, with the number of finished trials and the remaining time."""
-        text, seconds_left = self._progress.counts, self._progress.estimate_seconds_left()
-        if seconds_left is not None:
-            whole = math.ceil(seconds_left)
-            text += f", about {f'{whole} s' if whole < _MINUTE else format_duration(whole)} left"
+        text = self._progress.counts + format_time_left(self._progress)
         line = Table.grid(padding=(0, _GAP, 0, 0))
         line.add_column(width=max(0, min(_OVERALL_BAR, width - len(text) - _GAP)))
         line.add_column(no_wrap=True, overflow="ellipsis")

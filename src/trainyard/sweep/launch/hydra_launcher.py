@@ -10,6 +10,9 @@ The trials of Trainyard's own sweeps do not use Hydra; see `trainyard.sweep.tria
 from __future__ import annotations
 
 import logging
+import sys
+import textwrap
+import traceback
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -21,12 +24,15 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrid
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from trainyard.config import get_job_error
+from trainyard.config import describe_error, get_job_error
 from trainyard.errors import ConfigError, TrialError
 from trainyard.sweep.launch.process_pool import Job, JobExit
 from trainyard.sweep.launch.ray_pool import open_pool
 
 _log = logging.getLogger(__name__)
+
+_PRELOADED = ("hydra", "omegaconf", "hydra_plugins.trainyard_plugins")
+"""The modules that every job of a Hydra program needs."""
 
 
 def run_batch(
@@ -57,7 +63,8 @@ def run_batch(
     }
     waiting = [*numbers][::-1]
     returns: dict[int, JobReturn] = {}
-    with open_pool(hydra_section.launcher, preload=hydra_section.launcher.get("preload") or ()) as pool:
+    preload = [*_PRELOADED, *(hydra_section.launcher.get("preload") or ())]
+    with open_pool(hydra_section.launcher, preload=preload) as pool:
         while waiting or len(pool):
             while waiting and pool.has_free_slot:
                 number = waiting.pop()
@@ -99,7 +106,8 @@ def _build_return(event: JobExit, config: DictConfig, log: Path) -> JobReturn:
         except Exception as error:  # noqa: BLE001 - unpickling a user's class may raise anything
             failure = f"its return value cannot be unpickled: {type(error).__name__}: {error}"
     if failure:
-        _log.error("\t#%d failed: %s. Its output is in %s", event.number, failure, log)
+        notes = getattr(job and get_job_error(job), "__notes__", ())
+        _log.error("\n".join([f"\t#{event.number} failed: {failure}. Its output is in {log}", *notes]))
     if job:
         return job
     task_config, hydra_config = config.copy(), OmegaConf.create({"hydra": config.hydra})
@@ -112,9 +120,9 @@ def _build_return(event: JobExit, config: DictConfig, log: Path) -> JobReturn:
 
 
 def describe_failure(job: JobReturn) -> str:
-    """Returns the exception of a job of Hydra in one line; empty if the job succeeded."""
+    """Returns the exception of a job of Hydra, and its location; empty if the job succeeded."""
     raised = get_job_error(job)
-    return f"{type(raised).__name__}: {raised}" if raised else ""
+    return describe_error(raised) if raised else ""
 
 
 def _run_hydra_job(shared: bytes, config: DictConfig) -> bytes:
@@ -133,6 +141,10 @@ def _run_hydra_job(shared: bytes, config: DictConfig) -> bytes:
         job_dir_key="hydra.sweep.dir",
         job_subdir_key="hydra.sweep.subdir",
     )
+    if raised := get_job_error(job):  # a pickled exception has no traceback
+        text = "".join(traceback.format_exception(raised)).rstrip()
+        sys.stderr.write(f"{text}\n")
+        raised.add_note(f"Traceback of the job:\n{textwrap.indent(text, '  ')}")
     return _pickle_job_return(job)
 
 

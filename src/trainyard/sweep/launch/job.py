@@ -18,8 +18,9 @@ from typing import Any
 
 import cloudpickle
 
-from trainyard.errors import describe_interrupt
-from trainyard.system import hold_shared_lock, redact_credentials
+from trainyard.config import describe_error
+from trainyard.errors import TrainyardError, describe_interrupt
+from trainyard.system import explain_disk_full, hold_shared_lock, redact_credentials
 
 GRACE_SECONDS = 15.0
 """The time between the request to end a job and killing it, in which it can close its run."""
@@ -62,10 +63,15 @@ class JobStart:
         try:
             return cloudpickle.loads(self.work)(), ""
         except Exception as error:  # noqa: BLE001 - every error is reported to the parent
-            sys.stderr.write(redact_credentials(traceback.format_exc()))
-            return None, f"{type(error).__name__}: {error}"
+            _write_to_log(redact_credentials(traceback.format_exc()))
+            return None, describe_error(error)
+        except SystemExit as error:
+            if not isinstance(error.code, str):  # the exit code says everything
+                raise
+            _write_to_log(f"{error.code}\n")
+            return None, f"its process exited with code 1: {error.code}"
         except KeyboardInterrupt as error:
-            sys.stderr.write(f"{describe_interrupt(error)}\n")
+            _write_to_log(f"{describe_interrupt(error)}\n")
             return None, f"{type(error).__name__}: {error}".rstrip(": ")
 
 
@@ -105,7 +111,12 @@ def do_work(start: JobStart, environment: Mapping[str, str], reports: Connection
         os.setpgid(0, 0)  # Ctrl-C in the terminal must reach only the parent, which then ends its jobs
     os.environ.clear()
     os.environ.update(environment)
-    start.enter()
+    try:
+        with explain_disk_full(start.log):
+            start.enter()
+    except (OSError, TrainyardError) as error:
+        reports.send(("end", (None, f"{type(error).__name__}: {error}")))
+        return
     if start.lock_file:
         hold_shared_lock(start.lock_file)
         if lifeline.poll():  # the parent has ended: after the lock was free, no job of it may start
@@ -117,8 +128,15 @@ def do_work(start: JobStart, environment: Mapping[str, str], reports: Connection
         reports.send(("end", (value, failure)))
     except Exception as error:  # noqa: BLE001 - a result that cannot be pickled
         reports.send(("end", (None, f"its result cannot be sent: {error}")))
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # the disk of the log is full
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def _write_to_log(text: str) -> None:
+    """Writes text to stderr, the log of this job, if its disk is not full."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text)
 
 
 def _redirect_output(log: Path) -> None:

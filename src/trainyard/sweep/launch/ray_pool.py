@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import os
 import signal
 import threading
@@ -74,6 +75,9 @@ def _connect_to_cluster(ray: Any, address: str | None) -> None:  # noqa: ANN401 
     """Connects this process to a Ray cluster, or starts one, without changing the signal handlers."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    logger = logging.getLogger("ray._private.authentication")  # warns that a new cluster on this machine uses a token
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False, include_dashboard=False)
     except Exception as error:
@@ -83,6 +87,7 @@ def _connect_to_cluster(ray: Any, address: str | None) -> None:  # noqa: ANN401 
             "Check that it is running (ray status) and uses the same versions of Ray and Python"
         ) from error
     finally:
+        logger.setLevel(level)
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():  # Ray replaces the handlers that close the runs
                 signal.signal(number, handler)
