@@ -33,7 +33,7 @@ def main(
         list[str] | None,
         typer.Argument(
             help="The parts to measure: `epoch`, `grid`, `xla`, `memory`, `seeds`, `run`, `sweep`, `search`, "
-            "`compare`, `loading`, `streaming`. Default: all.",
+            "`compare`, `loading`, `streaming`, `trials`. Default: all.",
             metavar="PART",
         ),
     ] = None,
@@ -62,20 +62,31 @@ def main(
         typer.Option(
             min=1,
             metavar="N",
-            help="Rounds of `run`, `sweep`, `search`, `compare`, `loading` and `streaming`.",
+            help="Rounds of `run`, `sweep`, `search`, `compare`, `loading`, `streaming` and `trials`.",
         ),
     ] = 3,
+    base: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Another checkout of Trainyard, which `trials` measures alternately."),
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Only check that the benchmark works, with small data. Takes a few minutes.")
     ] = False,
 ) -> None:
     """Measure Trainyard and plain Keras scripts alternately, and report the ratios of their times."""
     with exit_on_error():
-        measure(parts or [], mnist=mnist, out=out, threads=threads, rounds=rounds, quick=quick)
+        measure(parts or [], mnist=mnist, out=out, threads=threads, rounds=rounds, base=base, quick=quick)
 
 
 def measure(
-    parts: Sequence[str], *, mnist: Path | None, out: Path | None, threads: int | None, rounds: int, quick: bool
+    parts: Sequence[str],
+    *,
+    mnist: Path | None,
+    out: Path | None,
+    threads: int | None,
+    rounds: int,
+    base: Path | None,
+    quick: bool,
 ) -> None:
     """Measures parts of the benchmark and prints their results; see `run_benchmark`.
 
@@ -85,7 +96,7 @@ def measure(
     out = out or (QUICK_OUT if quick else OUT)
     with raise_on_signals(), ScreenProgress() as progress:
         sections = run_benchmark(
-            parts, out, mnist=mnist, threads=threads, rounds=rounds, quick=quick, progress=progress
+            parts, out, mnist=mnist, threads=threads, rounds=rounds, quick=quick, base=base, progress=progress
         )
     for section in sections:
         print_section(section)

@@ -25,6 +25,7 @@ from experiments.performance.measure_run import measure_run
 from experiments.performance.measure_search import measure_search
 from experiments.performance.measure_streaming import measure_streaming
 from experiments.performance.measure_sweep import check_tensorboard_installed, measure_sweep
+from experiments.performance.measure_trials import measure_trials
 from experiments.performance.page import render_page
 from experiments.performance.results import PARTS, load_results, write_results
 from experiments.performance.section import Section
@@ -48,6 +49,7 @@ _MEASURE_FUNCTIONS: dict[str, Callable[[BenchmarkSettings], dict[str, Any]]] = {
     "compare": measure_compare,
     "loading": measure_loading,
     "streaming": measure_streaming,
+    "trials": measure_trials,
 }
 
 _HEADINGS = {
@@ -62,13 +64,14 @@ _HEADINGS = {
     "compare": "compare: comparing the runs of a large store, and MLflow's search",
     "loading": "loading: folders of photos, and Keras's data set",
     "streaming": "streaming: images in memory, and images on the disk",
+    "trials": "trials: a sweep of small trials",
 }
 
 
-_REPEATED = ("run", "sweep", "search", "compare", "loading", "streaming")
+_REPEATED = ("run", "sweep", "search", "compare", "loading", "streaming", "trials")
 """Parts that measure complete commands in several rounds."""
 
-_WITHOUT_IMAGES = ("compare", "loading", "streaming")
+_WITHOUT_IMAGES = ("compare", "loading", "streaming", "trials")
 """Parts that do not use the images of MNIST."""
 
 
@@ -80,6 +83,7 @@ def run_benchmark(
     threads: int | None = None,
     rounds: int = 3,
     quick: bool = False,
+    base: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Section]:
     """Measures parts, and writes results, page and figures.
@@ -92,6 +96,7 @@ def run_benchmark(
         mnist: Folder with MNIST; None uses the files that ``dataset=mnist`` finds or downloads.
         threads: Number of threads of TensorFlow and NumPy; None for one per core.
         rounds: How often complete commands are measured.
+        base: Root folder of another checkout, with which `trials` is compared; None measures only this one.
         quick: Whether to use a few images of scikit-learn's digits, to check only that everything works.
         progress: Notified of the progress; None reports no progress.
 
@@ -123,7 +128,7 @@ def run_benchmark(
         else:
             folder = prepare_mnist(mnist, Path(temporary_folder), progress=progress.downloads)
         settings = BenchmarkSettings(
-            folder, actual_threads, 1 if quick else rounds, quick, progress, requested_threads=threads
+            folder, actual_threads, 1 if quick else rounds, quick, progress, requested_threads=threads, base=base
         )
         for part in selected_parts:
             progress.stage(_HEADINGS[part])

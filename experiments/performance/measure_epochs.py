@@ -54,6 +54,7 @@ class BenchmarkSettings:
         progress: Notified of the progress.
         requested_threads: Value of ``--threads``, or None if it was not given. In that case, complete commands run
             with their default number of threads.
+        base: Root folder of another checkout of Trainyard, or None. The part ``trials`` measures both.
     """
 
     folder: Path
@@ -62,6 +63,7 @@ class BenchmarkSettings:
     quick: bool
     progress: Progress
     requested_threads: int | None = None
+    base: Path | None = None
 
 
 def measure_epoch(settings: BenchmarkSettings) -> dict[str, Any]:

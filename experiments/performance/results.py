@@ -16,7 +16,20 @@ RESULTS_FILE = "results.json"
 FORMAT = 1
 """Version of the file format. A file with another version is rejected."""
 
-PARTS = ("epoch", "grid", "xla", "memory", "seeds", "run", "sweep", "search", "compare", "loading", "streaming")
+PARTS = (
+    "epoch",
+    "grid",
+    "xla",
+    "memory",
+    "seeds",
+    "run",
+    "sweep",
+    "search",
+    "compare",
+    "loading",
+    "streaming",
+    "trials",
+)
 """All parts, in the order in which they are measured and shown."""
 
 

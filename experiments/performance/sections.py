@@ -24,6 +24,7 @@ from experiments.performance.summary_statistics import (
     difference_quartiles,
     ratio_quartiles,
 )
+from experiments.performance.trials_section import trials_section
 from trainyard.evaluation import estimate_difference
 from trainyard.reporting.markdown import Table
 
@@ -398,4 +399,5 @@ def _network(part: dict[str, Any]) -> str:
 _BUILDERS: dict[str, Callable[[dict[str, Any]], Section]] = {
     "epoch": _epoch, "grid": _grid, "xla": _xla, "memory": _memory, "seeds": _seeds, "run": _run, "sweep": _sweep,
     "search": search_section, "compare": compare_section, "loading": loading_section, "streaming": streaming_section,
+    "trials": trials_section,
 }  # fmt: skip

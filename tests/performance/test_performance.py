@@ -24,6 +24,7 @@ from experiments.performance import (
     measure_search,
     measure_streaming,
     measure_sweep,
+    measure_trials,
     page,
     results,
     sections,
@@ -196,7 +197,22 @@ def made_up_parts(**provenance):
             "bytes": 1000,
             "rounds": [streaming_round(1.0), streaming_round(3.0)],
         },
+        "trials": {
+            **shared,
+            "trials": 2,
+            "rounds": [
+                {measure_trials.THIS: trials_round(1.0), measure_trials.BASE: trials_round(4.0)},
+                {measure_trials.THIS: trials_round(2.0), measure_trials.BASE: trials_round(8.0)},
+            ],
+        },
     }
+
+
+def trials_round(factor: float) -> dict[str, object]:
+    stages = {"train": [0.4 * factor] * 2, "epochs": [0.2 * factor] * 2, "total": [1.0 * factor, 1.2 * factor]}
+    return {
+        "wall_seconds": 10 * factor, "cpu_seconds": 12 * factor, "sweep_bytes": 800_000, "store_bytes": 1_200_000, "stages": stages,
+    }  # fmt: skip
 
 
 def streaming_round(factor: float) -> dict[str, dict[str, object]]:
@@ -311,6 +327,7 @@ def test_goals_are_computed_from_the_raw_measurements():
     assert [(round(goal.measured.median, 3), goal.verdict) for goal in goals] == [
         (6.0, "met"), (1.2, "met"), (0.169, "met"), (0.45, "missed"), (0.325, "met"), (4.0, "missed"), (3.0, "missed"),
         (8.333, "met"), (1.667, "missed"), (9.0, "met"), (1.4, "met"), (0.036, "met"), (0.6, "missed"), (0.083, "missed"), (1.9, "met"), (0.3, "missed"),
+        (1.35, "missed"), (1.0, "missed"), (0.25, "met"),
     ]  # fmt: skip
 
 
@@ -406,6 +423,23 @@ def test_streaming_is_judged_by_its_memory_and_compared_in_time():
     (section,) = sections.build_sections({"streaming": made_up_parts()["streaming"]})
     assert [(goal.measured.median, goal.verdict) for goal in section.goals] == [(1.9, "met"), (0.3, "missed")]
     assert section.notes[0].startswith("An epoch that reads the images from the disk takes 1.50 ")
+
+
+def test_small_trials_are_judged_by_their_overhead_their_size_and_the_base():
+    (section,) = sections.build_sections({"trials": made_up_parts()["trials"]})
+    overhead, size, ratio = section.goals
+    assert overhead.measured.median == pytest.approx(1.5 * (1.1 - 0.2))
+    assert (size.measured.median, size.verdict) == (1.0, "missed")
+    assert (ratio.measured.median, ratio.is_met) == (0.25, True)
+
+
+@pytest.mark.slow
+def test_a_sweep_of_small_trials_is_measured():
+    part = measure_trials.measure_trials(BenchmarkSettings(Path(), 1, 1, quick=True, progress=Progress()))
+    (measured,) = (versions[measure_trials.THIS] for versions in part["rounds"])
+    assert all(len(seconds) == part["trials"] for seconds in measured["stages"].values())
+    assert measured["cpu_seconds"] > sum(measured["stages"]["total"]) > 0
+    assert min(measured["sweep_bytes"], measured["store_bytes"]) > 100_000
 
 
 @pytest.mark.slow

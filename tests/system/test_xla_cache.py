@@ -25,8 +25,8 @@ from trainyard.system.progress import Progress
 from trainyard.training import train
 
 import_tensorflow(2)
-for units in (16, 17):
-    config = compose_config(["dataset.limit=200", "training.epochs=1", "training.xla=on", f"model.hidden_units=[{units}]"])
+for overrides in json.loads(sys.argv[1]):
+    config = compose_config(["dataset.limit=200", "training.epochs=1", "training.xla=on", *overrides])
     configure_tensorflow(0, 2)
     dataset = load_dataset(config.dataset, 0)
     model = config.model.build(dataset.spec)
@@ -34,7 +34,7 @@ for units in (16, 17):
     programs = Path(os.environ["XDG_CACHE_HOME"]).glob("trainyard/xla/*/*.pb")
     print(json.dumps([hash_weights(model), {str(path): path.stat().st_mtime_ns for path in programs}]))
 """
-"""Trains two networks; prints for each of them the digest of its weights, and the cached programs with their times."""
+"""Trains with several overrides; prints for each the digest of the weights, and the cached programs with their times."""
 
 YESTERDAY = time.time() - 86_400
 
@@ -125,16 +125,20 @@ def test_no_cache_is_used_if_the_folder_cannot_be_created(fresh, monkeypatch, tm
     assert os.environ["TF_XLA_FLAGS"] == ""
 
 
+def _train(*overrides: list[str]) -> list[tuple[str, dict[str, int]]]:
+    """Runs `PROGRAM` in a new process."""
+    command = [sys.executable, "-c", PROGRAM, json.dumps(overrides)]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr[-3000:]
+    return [tuple(json.loads(line)) for line in process.stdout.splitlines()]
+
+
 @pytest.mark.slow
 def test_second_process_uses_the_cache_and_recovers_from_corrupted_programs():
     """The second process reads the program of its first network, and compiles the damaged one of its second network."""
 
-    def run() -> list[tuple[str, dict[str, int]]]:
-        process = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
-        assert process.returncode == 0, process.stderr[-3000:]
-        return [tuple(json.loads(line)) for line in process.stdout.splitlines()]
-
-    (first_weights, first_programs), (second_weights, programs) = run()
+    networks = ["model.hidden_units=[16]"], ["model.hidden_units=[17]"]
+    (first_weights, first_programs), (second_weights, programs) = _train(*networks)
     (intact,) = first_programs
     (damaged,) = map(Path, programs.keys() - {intact})
     half = damaged.read_bytes()[: damaged.stat().st_size // 2]
@@ -142,8 +146,27 @@ def test_second_process_uses_the_cache_and_recovers_from_corrupted_programs():
     damaged.with_suffix(".sha256").write_text(
         xla_cache.compute_sha256(damaged)
     )  # corrupted, but with a matching digest
-    (first_weights_again, programs_read), (second_weights_again, programs_written) = run()
+    (first_weights_again, programs_read), (second_weights_again, programs_written) = _train(*networks)
     assert first_weights_again == first_weights
     assert programs_read[intact] == first_programs[intact]  # read, not written
     assert second_weights_again == second_weights
     assert [Path(program).stat().st_size > len(half) for program in programs_written] == [True]
+
+
+@pytest.mark.slow
+def test_trainings_that_differ_in_numbers_share_a_program():
+    """The weights differ, so the numbers are used although the program was compiled for others."""
+
+    def recipes(rate: float) -> list[list[str]]:
+        return [
+            [f"optimizer.learning_rate={rate}", f"model.l2={rate}"],
+            ["optimizer=adamw", f"optimizer.weight_decay={rate}", "schedule=cosine",
+             f"optimizer.learning_rate={rate}"],
+            ["schedule=exponential", f"optimizer.learning_rate={rate}", "training.precision=mixed_bfloat16"],
+            ["schedule=piecewise", "schedule.at_epochs=[0.5]", "schedule.factors=[0.1]", f"optimizer.learning_rate={rate}"],
+        ]  # fmt: skip
+
+    results = [_train(*recipes(rate)) for rate in (0.001, 0.002)]
+    assert len(results[0][-1][1]) == len(recipes(0))
+    assert results[0][-1][1] == results[1][-1][1]  # read, not written
+    assert len({weights for trainings in results for weights, _ in trainings}) == 2 * len(recipes(0))

@@ -1,11 +1,20 @@
-"""The private API of Keras that Trainyard uses: the global seed generator, which has no public name."""
+"""The private API of Keras that Trainyard uses: the global seed generator, and the schedule of an optimizer."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
+
+_NUMBERS = ("weight_decay", "initial_learning_rate", "values", "l2")
+"""Attributes of Keras's optimizers, schedules and regularizers that are only used as operands. Others can't be
+variables: Keras compares them in Python, or computes with them in double precision."""
+_WARMUP = "warmup_target"
+"""An attribute of schedules. XLA rounds a warmup differently if its learning rates are variables."""
 
 
 def get_global_seed_generator() -> keras.random.SeedGenerator:
@@ -13,3 +22,40 @@ def get_global_seed_generator() -> keras.random.SeedGenerator:
     from keras.src.random.seed_generator import global_seed_generator
 
     return global_seed_generator()
+
+
+@contextlib.contextmanager
+def numbers_as_variables(model: keras.Model) -> Iterator[list[tf.Variable]]:
+    """Replaces numbers of a compiled model with variables while the block traces its training, and yields these.
+
+    The numbers are the weight decay, the learning rates of a schedule, and the factors of L2 penalties. As constants,
+    each of their values would need a separate compilation. Objects whose class is not of Keras keep their numbers. The
+    variables must exist as long as the programs.
+    """
+    import tensorflow as tf
+
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # of an optimizer that scales the loss
+    penalties = [getattr(layer, "kernel_regularizer", None) for layer in model._flatten_layers()]  # noqa: SLF001
+    owners: list[Any] = [optimizer, optimizer._learning_rate, *penalties]  # noqa: SLF001
+    variables: list[tf.Variable] = []
+
+    def convert(value: Any) -> Any:  # noqa: ANN401 - a number or a list of numbers
+        """Returns new variables for the numbers in a value."""
+        if isinstance(value, list):
+            return [convert(part) for part in value]
+        variables.append(tf.Variable(value, dtype=tf.float32))
+        return variables[-1]
+
+    with contextlib.ExitStack() as stack:
+        for attributes in {id(owner): vars(owner) for owner in owners if _is_of_keras(owner)}.values():
+            if attributes.get(_WARMUP) is not None:
+                continue
+            numbers = {name: value for name in _NUMBERS if isinstance(value := attributes.get(name), (float, list))}
+            stack.callback(attributes.update, numbers)
+            attributes.update({name: convert(value) for name, value in numbers.items()})  # Keras does not track them
+        yield variables
+
+
+def _is_of_keras(owner: Any) -> bool:  # noqa: ANN401 - any object
+    """Returns whether Keras defines the class of an object with attributes."""
+    return type(owner).__module__.startswith("keras.") and hasattr(owner, "__dict__")

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.data import BatchMaker, Dataset, Split, read_rows
-from trainyard.system import stderr_captured
+from trainyard.system import numbers_as_variables, stderr_captured
 from trainyard.training.engine import (
     EpochPlan,
     OnSteps,
@@ -34,6 +34,7 @@ from trainyard.training.engine import (
     find_nonfinite_weights,
 )
 from trainyard.training.image_tensor import copy_to_tensor
+from trainyard.training.train_step import TrainStep, build_train_step
 
 if TYPE_CHECKING:
     import keras
@@ -82,9 +83,12 @@ class CompiledEngine:
         self._data = _load_data(dataset.train, batch_size, on_gpu=on_gpu, stream=stream)
         needs_host_data = on_gpu and images % batch_size and not stream
         last_data = _load_data(dataset.train, batch_size) if needs_host_data else self._data
-        self._train = _TrainProgram(model, self._data, batches, batch_size, xla=xla) if full_batches else None
         remainder = images % batch_size
-        self._train_last = _TrainProgram(model, last_data, batches, remainder, xla=False) if remainder else None
+        # without XLA, numbers stay constants, because TensorFlow may calculate with constants in another order
+        with numbers_as_variables(model) if xla else contextlib.nullcontext() as self._variables:
+            step = build_train_step(model, batches, dataset.train)
+            self._train = _TrainProgram(model, self._data, step, batch_size, xla=xla) if full_batches else None
+            self._train_last = _TrainProgram(model, last_data, step, remainder, xla=False) if remainder else None
         self._validate = None
         if dataset.validation is not None:
             size = compute_validation_batch_size(batch_size, dataset.spec.image_shape)
@@ -279,7 +283,13 @@ class _TrainProgram:
     """
 
     def __init__(
-        self, model: keras.Model, data: _DeviceData | _StreamedData, batches: BatchMaker, rows: int, *, xla: bool
+        self,
+        model: keras.Model,
+        data: _DeviceData | _StreamedData,
+        train_step: TrainStep,
+        rows: int,
+        *,
+        xla: bool,
     ) -> None:
         import tensorflow as tf
 
@@ -288,7 +298,7 @@ class _TrainProgram:
 
             def step(number: tf.Tensor) -> tuple[tf.Tensor]:
                 """Trains on one batch and returns the number of the next one."""
-                model.train_step(batches.make(*data.take(source, first, number, rows), (epoch, number)))
+                train_step(*data.take(source, first, number, rows), epoch, number)
                 return (number + 1,)
 
             tf.while_loop(lambda number: number < last, step, [first], parallel_iterations=1)
