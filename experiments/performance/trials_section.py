@@ -85,5 +85,4 @@ def _compute_overhead(stages: dict[str, list[float]]) -> float:
 
 def _compute_trial_size(part: dict[str, Any], measured: dict[str, Any]) -> float:
     """Returns the megabytes per trial in the sweep's folder and the store."""
-    total_bytes: float = measured["sweep_bytes"] + measured["store_bytes"]
-    return total_bytes / float(part["trials"]) / 1e6
+    return (float(measured["sweep_bytes"]) + float(measured["store_bytes"])) / int(part["trials"]) / 1e6

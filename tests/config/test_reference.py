@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from trainyard.cli.commands import app
 from trainyard.config import registry
 from trainyard.config.compose import compose_config
+from trainyard.config.plugins import PLUGIN_VARIABLE
 from trainyard.config.reference.description import ArgumentType, describe_config
 from trainyard.config.reference.json_schema import build_json_schema
 from trainyard.config.reference.markdown import render_config_page
@@ -222,7 +223,7 @@ def test_plugin_components_are_listed_and_in_the_schema(monkeypatch):
     store = ConfigStore.instance()
     copy = {group: dict(known) if isinstance(known, dict) else known for group, known in store.repo.items()}
     monkeypatch.setattr(store, "repo", copy)
-    monkeypatch.setenv(registry.PLUGIN_VARIABLE, "acme_vision")
+    monkeypatch.setenv(PLUGIN_VARIABLE, "acme_vision")
     registry.load_plugins.cache_clear()
     try:
         page = render_config_page(describe_config(), describe_layers())

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from trainyard import ConfigError, run_experiment
-from trainyard.cli import app
+from trainyard.cli.commands import app
 from trainyard.runs import report_run, write_missing_report
 from trainyard.runs.report import is_report_written
 from trainyard.system.uris import build_sqlite_uri
