@@ -6,13 +6,11 @@ checkout of Trainyard is given, both are measured alternately.
 
 from __future__ import annotations
 
-import ctypes
+import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,6 @@ from trainyard.errors import ConfigError
 THIS, BASE = "this version", "base"
 
 _PROGRAM = "from trainyard.cli import main; main()"
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 def measure_trials(settings: BenchmarkSettings) -> dict[str, Any]:
@@ -66,33 +63,20 @@ def _run_sweep(settings: BenchmarkSettings, checkout: Path, folder: Path, rates:
         PLUGIN_VARIABLE: "experiments.performance.stage_cpu",
         VARIABLE: str(stages_file),
     }
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # so that the CPU time of the fork server and its trials counts
-    usage, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    times = folder / "times.json"
     done = subprocess.run(
-        [sys.executable, "-c", _PROGRAM, "sweep", *overrides],
+        [sys.executable, "-m", "experiments.performance.process_tree", str(times),
+         sys.executable, "-c", _PROGRAM, "sweep", *overrides],
         cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    wall_seconds = time.monotonic() - started
     if done.returncode:
         raise child_process_error(f"the sweep in {checkout.name}", done.returncode, done.stderr)
-    _wait_for_orphans()
-    total = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
-        "wall_seconds": wall_seconds,
-        "cpu_seconds": total.ru_utime + total.ru_stime - usage.ru_utime - usage.ru_stime,
+        **json.loads(times.read_text()),
         "sweep_bytes": _measure_size(folder / "sweeps"),
-        "store_bytes": _measure_size(folder / "mlruns") + _measure_size(folder / "mlflow.db"),
+        "store_bytes": _measure_size(folder / "mlartifacts") + _measure_size(folder / "mlflow.db"),
         "stages": _read_stages(stages_file),
     }
-
-
-def _wait_for_orphans() -> None:
-    """Waits for the processes that the sweep left behind, such as the fork server, which ends when the sweep has."""
-    while True:
-        try:
-            os.wait()
-        except ChildProcessError:
-            return
 
 
 def _measure_size(path: Path) -> int:
