@@ -176,8 +176,9 @@ def test_documented_commands_compare_export_and_upload_runs(work_folder, new_sto
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(name)
     done = []
     for command in RUN_HERE:
-        if re.match(r"trainyard (compare|predict|export|promote|rerun|doctor|data|config)|eval", command):
+        if re.match(r"trainyard (compare|report|predict|export|promote|rerun|doctor|data|config)|eval", command):
             line = command.replace("RUN_ID", first).replace("OTHER_ID", second).replace("> 0.98", "> 0.1")
+            line = line.replace("report RUN", f"report {first}")
             if line.startswith("eval"):
                 assert "trainyard" in shell(f"{line}; complete -p trainyard")
             else:

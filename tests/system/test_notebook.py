@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -15,8 +15,9 @@ from trainyard.system.progress import Progress
 @pytest.fixture
 def in_notebook(monkeypatch):
     """Pretends that this process is the kernel of a notebook without ipywidgets."""
-    for name in ("ipykernel", "IPython"):
-        monkeypatch.setitem(sys.modules, name, sys.modules.get(name) or ModuleType(name))
+    ipython = sys.modules.get("IPython") or ModuleType("IPython")
+    monkeypatch.setattr(ipython, "get_ipython", lambda: SimpleNamespace(kernel=object()), raising=False)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
     monkeypatch.setattr(notebook.importlib.util, "find_spec", lambda _: None)
 
 
@@ -28,6 +29,13 @@ def test_scripts_report_nothing_by_default(capsys):
     with hide_notebook_output():
         sys.stdout.write("visible")
     assert capsys.readouterr().out == "visible"
+
+
+def test_a_program_that_imported_the_modules_of_notebooks_is_no_notebook(monkeypatch):
+    for name in ("ipykernel", "IPython"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    sys.modules["IPython"].get_ipython = lambda: None
+    assert type(build_default_progress()) is Progress
 
 
 @pytest.mark.usefixtures("in_notebook")

@@ -14,8 +14,9 @@ _SHOWN_METRICS = ("loss/train", "accuracy/train", "loss/val", "accuracy/val")
 
 
 def is_notebook() -> bool:
-    """Returns whether this process is the kernel of a notebook."""
-    return "ipykernel" in sys.modules and "IPython" in sys.modules
+    """Returns whether this process is the kernel of a notebook, not only a program that imported IPython."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 def hide_notebook_output() -> AbstractContextManager[object]:
