@@ -393,7 +393,7 @@ def test_without_a_terminal_the_remaining_time_is_printed_as_soon_as_it_is_known
     lines = console.file.getvalue().splitlines()
     assert lines[0] == "trials to run: 4"  # it is not known how many at the same time
     assert lines[1] == "trial 1  started lr0.01 512x256"
-    assert lines[3] == "trial 2  started lr0.003 300x200x100, about 3 min 30 s left"
+    assert lines[3] == "trial 2  started lr0.003 300x200x100  (sweep: about 3 min 30 s left)"
 
 
 def test_without_an_objective_the_test_accuracy_is_printed():

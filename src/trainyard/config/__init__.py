@@ -30,7 +30,6 @@ from trainyard.config.registry import (
     find_component,
     get_registered_components,
     get_registered_metrics,
-    load_built_in_components,
     load_plugins,
     register_augmentation,
     register_dataset,

@@ -74,7 +74,7 @@ def read_entries(file: Path, parse: Callable[[dict[str, Any]], T], *, content: s
             except (ValueError, TypeError, LookupError) as error:
                 reason = f"the field {error} is missing" if isinstance(error, KeyError) else f"{error}"
                 if isinstance(error, UnknownEntryError):
-                    reason += ". Another version of Trainyard wrote it, probably a newer one: use that version"
+                    reason += ". Another version of Trainyard wrote it: use that version"
                 shown = text.decode(errors="replace")[:_MAX_SHOWN_CHARACTERS]
                 raise ConfigError(
                     f"{file}: line {number}: expected {content}, got {shown!r}: {reason}. {remedy}"

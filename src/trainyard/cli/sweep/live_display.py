@@ -98,7 +98,9 @@ class SweepScreen(SweepListener):
             self._progress.start_trial(trial.number, attempt)
         if not self._live:
             suffix = f", attempt {attempt}" if attempt > 1 else ""
-            self._print_event(trial, "started", f"{trial.label}{suffix}{format_time_left(self._progress)}")
+            time_left = format_time_left(self._progress).removeprefix(", ")
+            of_sweep = f"  (sweep: {time_left})" if time_left else ""
+            self._print_event(trial, "started", f"{trial.label}{suffix}{of_sweep}")
 
     def on_epoch_end(self, trial: Trial, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         """Updates a trial's bar."""
