@@ -39,7 +39,7 @@ def measure_trials(settings: BenchmarkSettings) -> dict[str, Any]:
             measured: dict[str, Any] = {}
             for name, checkout in checkouts.items():
                 settings.progress.step(number, settings.rounds, len(measured), len(checkouts))
-                folder = Path(temporary_folder) / f"{number} {name}"
+                folder = Path(temporary_folder) / f"{number}-{len(measured)}"  # no space: XLA's cache can't be in one
                 folder.mkdir()
                 measured[name] = _run_sweep(settings, checkout, folder, ",".join(rates))
                 settings.progress.detail(f"round {number}: {name} {measured[name]['wall_seconds']:.1f} s")

@@ -26,7 +26,7 @@ from trainyard.sweep.ledger import EpochReport
 from trainyard.sweep.plan import make_plan
 from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.sweep.sampler import build_interval_distribution
-from trainyard.sweep.summary import summarize_sweep
+from trainyard.sweep.summary import rank_trials, summarize_sweep
 from trainyard.sweep.winner_recipe import Winner
 
 POINTS = {"wide": [0.981, 0.982, 0.980], "narrow": [0.951, 0.953, 0.950], "deep": [0.982, 0.981, 0.9805]}
@@ -269,7 +269,8 @@ def test_pruned_point_is_ranked_last_with_its_finished_seeds():
             parameters=1,
         )  # fmt: skip
         ledger.record_result(trial.number, outcomes.done[trial.number])
-    sweep_result = summarize_sweep(folder, "accuracy/val", plan.trials, outcomes)
+    ranking = rank_trials(plan.trials, outcomes, "accuracy/val")
+    sweep_result = summarize_sweep(folder, plan.trials, outcomes, ranking)
     assert [(point.label, point.n) for point in sweep_result.ranking.points] == [("lr0.2", 3), ("lr0.1", 2)]
     assert sweep_result.verdict.startswith("lr0.2 is best: accuracy/val 0.9000")
     assert sweep_result.verdict.endswith("1 point was pruned and ranked last, by the seeds that finished.")

@@ -29,7 +29,7 @@ from trainyard.sweep.plan import make_plan
 from trainyard.sweep.recorder import TrialRecorder
 from trainyard.sweep.results import load_result, rebuild_result, write_result
 from trainyard.sweep.run import run_plan
-from trainyard.sweep.summary import summarize_sweep
+from trainyard.sweep.summary import rank_trials, summarize_sweep
 from trainyard.sweep.tracking import SweepTracker
 from trainyard.system import collect_process_info
 from trainyard.system.uris import build_sqlite_uri
@@ -82,7 +82,8 @@ def _make_finished_sweep():
             _log_trial(trial, path, plan.store, parent_run_id)
             recorder.record_done(trial, load_result(path))
         recorder.update_waiting()
-        runs.log_result(summarize_sweep(folder, plan.objective, recorder.trials, recorder.outcomes))
+        ranking = rank_trials(recorder.trials, recorder.outcomes, plan.objective)
+        runs.log_result(summarize_sweep(folder, recorder.trials, recorder.outcomes, ranking))
     folder.ledger.record_session_end("FINISHED")
 
 

@@ -332,8 +332,8 @@ def _log_results(run: RunContext, trained: RunResult) -> None:
     warnings.add_undefined_scores(evaluation)
     tags = {**run.tags, **_build_result_tags(trained)}
     artifacts.write_evaluation(folder, evaluation, run.config.evaluation.first_predictions)
+    tracker.log_metrics(evaluation.metrics())  # in one request with those of the last epochs
     tracker.set_tags(tags)
-    tracker.log_metrics(evaluation.metrics())
     if run.store and run.config.tracking.model:
         tracker.log_model(
             artifacts.save_servable_model(folder, trained.model, run.config.model.label, trained.dataset.spec)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
 from trainyard.config import BASIC_LAUNCHER, FORK_LAUNCHER, get_override_key
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.evaluation import Trial
+from trainyard.sweep.best_reports import find_best_results, write_reports_in_parallel
 from trainyard.sweep.folder import SWEEPS, SweepFolder, lock_sweep, move_aside
 from trainyard.sweep.folder_checks import check_definition, check_folder, check_ledger
 from trainyard.sweep.launch.devices import RAY_LAUNCHER, SLURM_LAUNCHER, allocate_slots
@@ -22,7 +23,7 @@ from trainyard.sweep.pruner import OFF, TrialPruner
 from trainyard.sweep.recorder import TrialOutcomes, TrialRecorder
 from trainyard.sweep.scheduler import SweepScheduler
 from trainyard.sweep.smoke_test import smoke_test_architectures
-from trainyard.sweep.summary import SweepResult, summarize_sweep
+from trainyard.sweep.summary import SweepResult, rank_trials, summarize_sweep
 from trainyard.sweep.tracking import SweepTracker
 from trainyard.sweep.trial_queue import SearchQueue, TrialQueue
 from trainyard.sweep.trial_runner import open_trial_runner
@@ -176,14 +177,12 @@ def _run_trials(
     recorder = TrialRecorder(plan.trials, folder, plan.objective)
     ledger, outcomes = folder.ledger, recorder.outcomes
 
-    def summarize() -> SweepResult:
-        """Ranks the trials, and writes the files of the result."""
-        return summarize_sweep(folder, plan.objective, recorder.trials, outcomes)
-
     tracker = SweepTracker(plan, folder, recorder.notify)
     if ledger.is_complete and not outcomes.waiting and tracker.has_runs(outcomes.done):
-        return summarize()
-    if outcomes.waiting:
+        ranking = rank_trials(recorder.trials, outcomes, plan.objective)
+        return summarize_sweep(folder, recorder.trials, outcomes, ranking)
+    has_fork_server = bool(outcomes.waiting)
+    if has_fork_server:
         start_fork_server()  # the server imports TensorFlow while the store is opened
     with _record_session(ledger, outcomes, slots or 1), tracker.open_run():
         recorder.adopt_finished(tracker)
@@ -206,9 +205,13 @@ def _run_trials(
             tracker.wait_until_created()
         if plan.space:
             folder.write_overview(folder.read_header(), recorder.trials)
-        result = summarize()
-        tracker.log_result(result)
-        tracker.log_reports(result)
+        ranking = rank_trials(recorder.trials, outcomes, plan.objective)
+        best = find_best_results(ranking, recorder.trials, outcomes)
+        parallel = write_reports_in_parallel(best, folder, slots or 1, recorder.notify)
+        with parallel if has_fork_server else nullcontext():
+            result = summarize_sweep(folder, recorder.trials, outcomes, ranking)
+            tracker.log_result(result)
+        tracker.log_reports(best)
         if problem:
             raise TrackingError(problem)
     return result

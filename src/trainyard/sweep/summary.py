@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainyard.config import find_common_label
-from trainyard.evaluation import RankedPoint, RankedRun, Ranking, Trial, TrialResult, rank
+from trainyard.evaluation import RankedPoint, RankedRun, Ranking, Trial, rank
 from trainyard.reporting import build_ranking_frame, render_ranking_html, write_leaderboard
 from trainyard.sweep.card import CardPage, SweepCost, write_card
 from trainyard.sweep.folder import SweepFolder
@@ -21,10 +21,6 @@ from trainyard.system import format_command_line
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-_REPORTED_POINTS = 3
-"""The number of best points for which the plots and the report of a run are written, with ``tracking.plots=best``."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -67,14 +63,6 @@ class SweepResult:
         """Which points differ significantly, in one or two sentences."""
         return self.ranking.format_verdict()
 
-    def find_best_results(self) -> list[TrialResult]:
-        """Returns the results of the best points, each with its first seed, whose reports the sweep writes."""
-        if self.objective is None:
-            return []
-        trials = {trial.number: trial for trial in self.trials}
-        best = [point.runs[0].number for point in self.ranking.points[:_REPORTED_POINTS]]
-        return [self.outcomes.done[number] for number in best if trials[number].config["tracking"]["plots"] != "none"]
-
     def to_frame(self) -> pd.DataFrame:
         """Returns a pandas DataFrame with a row per point, best first: settings, objective, interval, test metrics."""
         return build_ranking_frame(self.ranking)
@@ -94,10 +82,10 @@ class SweepResult:
 
 
 def summarize_sweep(
-    folder: SweepFolder, objective: str | None, trials: tuple[Trial, ...], outcomes: TrialOutcomes
+    folder: SweepFolder, trials: tuple[Trial, ...], outcomes: TrialOutcomes, ranking: Ranking
 ) -> SweepResult:
-    """Ranks the finished trials of a sweep and writes the result files into its folder. `trials` are all its trials."""
-    ranking = rank_trials(trials, outcomes, objective)
+    """Writes the result files of a sweep into its folder. `trials` are all its trials."""
+    objective = ranking.objective
     winner = write_winner(folder, ranking.points[0], objective, trials) if objective and ranking.points else None
     header, ledger = folder.read_header(), folder.ledger
     page = CardPage(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -178,17 +178,17 @@ class SweepTracker(SweepListener):
         self._run.set_tags({names.NOTE: note, names.LOGGED_TABLES: json.dumps(table), **best})
         self._run.log_files(result.files, names.SWEEP_FOLDER)
 
-    def log_reports(self, result: SweepResult) -> None:
-        """Draws the plots and writes the reports of the best points, as far as they are missing, and logs them."""
-        for best in result.find_best_results():
-            folder = Path(best.folder)
+    def log_reports(self, results: Iterable[TrialResult]) -> None:
+        """Draws the plots and writes the reports of finished trials, as far as they are missing, and logs them."""
+        for result in results:
+            folder = Path(result.folder)
             try:
                 files = write_missing_report(folder, self._notify)
             except TrainyardError as error:  # for example because the folder was deleted
                 self._notify(f"the plots of a run are left out: {error}")
             else:
-                if best.run_id:
-                    self._run.log_run_files(best.run_id, folder, files)
+                if result.run_id:
+                    self._run.log_run_files(result.run_id, folder, files)
 
     def _build_params(self) -> dict[str, Any]:
         """Returns the params of the parent run, by their logged names."""

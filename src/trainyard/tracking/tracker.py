@@ -10,7 +10,6 @@ uploaded from the operation log. If not, the run fails, but its folder contains 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import shlex
 import sys
@@ -71,7 +70,7 @@ class Tracker:
         self._writer: StoreWriter | ProcessWriter | None = None
         self._results: list[TimedMetrics] = []
         self._unsent: list[TimedMetrics] = []
-        self._sent_at = -math.inf
+        self._sent_at = time.monotonic()
         self._test_split: DatasetInput | None = None
 
     @property
@@ -140,7 +139,8 @@ class Tracker:
     def log_metrics(self, metrics: Mapping[str, float], epoch: int | None = None) -> None:
         """Logs metrics of an epoch, counted from 1; None logs metrics of the whole run, at step 0.
 
-        Metrics of an epoch within a second after the last ones are sent together with those of the next epoch.
+        Metrics of an epoch within a second after the last ones, or after the start, are sent together with those of the
+        next epoch.
         """
         entry = (dict(metrics), epoch or 0, int(time.time() * 1000))
         if epoch is None:
