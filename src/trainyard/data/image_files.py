@@ -237,14 +237,12 @@ def _resize(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
     Pillow, which takes several times longer, is used where cykooz-resizer can't be installed. Their values differ by at
     most 1.
     """
-    try:
-        from cykooz_resizer import FilterType, ImageData, PixelType, ResizeAlg, ResizeOptions, Resizer
-    except ImportError:
-        from PIL import Image
+    from PIL import Image
 
+    try:
+        from cykooz_resizer import FilterType, ResizeAlg, ResizeOptions, Resizer
+    except ImportError:
         return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-    kind, channels = (PixelType.U8x3, (3,)) if image.mode == "RGB" else (PixelType.U8, ())
-    resized = ImageData(width, height, kind)
-    options = ResizeOptions(resize_alg=ResizeAlg.convolution(FilterType.bilinear))
-    Resizer().resize(ImageData(*image.size, kind, image.tobytes()), resized, options)
-    return np.frombuffer(resized.get_buffer(), np.uint8).reshape(height, width, *channels)
+    resized = Image.new(image.mode, (width, height))
+    Resizer().resize_pil(image, resized, ResizeOptions(resize_alg=ResizeAlg.convolution(FilterType.bilinear)))
+    return np.asarray(resized)
