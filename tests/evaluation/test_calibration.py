@@ -24,6 +24,23 @@ def test_edges_belong_to_the_lower_bin_and_every_confidence_has_a_bin():
     assert calibration.counts.tolist() == [2, 1, 0, 0, 1]
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("bins", [5, 10, 15, 20, 100])
+def test_a_confidence_on_the_upper_edge_of_a_bin_belongs_to_this_bin(bins, dtype):
+    for number in range(bins):
+        confidence = np.array([(number + 1) / bins], dtype)
+        calibration = measure_calibration(confidence, np.array([True]), bins)
+        assert np.flatnonzero(calibration.counts).tolist() == [number]
+
+
+def test_confidences_on_an_edge_are_not_averaged_with_those_above_it():
+    """Half of the predictions have the confidence 0.6 and are correct; of the other half, at 0.65, a quarter is."""
+    confidence = np.repeat(np.array([0.6, 0.65], np.float32), 400)
+    correct = np.arange(800) < 500
+    expected = 0.5 * (1 - 0.6) + 0.5 * (0.65 - 0.25)
+    assert measure_calibration(confidence, correct, 10).error == pytest.approx(expected, abs=1e-6)
+
+
 def test_calibrated_confidences_have_no_error():
     generator = np.random.default_rng(0)
     confidence = generator.uniform(0.1, 1, 200_000).astype(np.float32)

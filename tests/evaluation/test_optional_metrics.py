@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -63,6 +64,42 @@ def test_a_metric_without_a_value_is_left_out_with_its_reason(monkeypatch, metri
     undefined = result.undefined_metrics["broken"]
     assert re.match(reason, undefined.reason)
     assert ("Traceback" in undefined.traceback) == reason.startswith("failed")
+
+
+def test_warnings_of_scikit_learn_in_a_metric_are_recorded_and_not_printed(monkeypatch):
+    """No test image has class 2: balanced accuracy has a value, the area under the ROC curve has none."""
+    from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+    def balanced(probabilities, labels):
+        return balanced_accuracy_score(labels, probabilities.argmax(axis=1))
+
+    monkeypatch.setitem(registry._metrics, "balanced", balanced)
+    monkeypatch.setitem(registry._metrics, "owl_auc", lambda p, labels: roc_auc_score(labels == 2, p[:, 2]))
+    config = compose_config(["evaluation.metrics=[balanced,owl_auc,cohen_kappa]"]).evaluation
+    with warnings.catch_warnings(record=True) as printed:
+        warnings.simplefilter("default")
+        result = score_predictions(PROBABILITIES, np.array([0, 1, 1, 0], np.uint8), SPEC, config)
+    assert printed == []
+    assert result.extra_metrics["balanced"] == 0.75
+    assert list(result.undefined_metrics) == ["owl_auc"]
+    assert result.metric_warnings["balanced"] == ["UserWarning: y_pred contains classes not in y_true"]
+    (message,) = result.metric_warnings["owl_auc"]
+    assert message.startswith("UndefinedMetricWarning: Only one class is present")
+
+
+@pytest.mark.parametrize("classes", [2, 3, 12])
+def test_scores_of_test_sets_without_images_of_a_class_do_not_warn(classes):
+    """Warnings are errors in the tests."""
+    generator = np.random.default_rng(classes)
+    spec = DataSpec((2, 2), tuple(f"c{label}" for label in range(classes)), 255)
+    config = compose_config(["evaluation.metrics=[balanced_accuracy,cohen_kappa,matthews_corrcoef]"]).evaluation
+    for images in (1, 2, 30):
+        probabilities = generator.dirichlet(np.ones(classes), images).astype(np.float32)
+        for absent in range(classes):
+            labels = generator.choice([label for label in range(classes) if label != absent], images)
+            result = score_predictions(probabilities, labels.astype(np.uint8), spec, config)
+            assert f"c{absent}" in result.classes_without_images
+            assert result.metric_warnings == {}
 
 
 @pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])

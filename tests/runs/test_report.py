@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from trainyard import ConfigError, run_experiment
 from trainyard.cli.commands import app
-from trainyard.runs import report_run, write_missing_report
+from trainyard.config import registry
+from trainyard.runs import print_result, report_run, write_missing_report
 from trainyard.runs.report import is_report_written
 from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking import TrackingStore
@@ -65,6 +66,32 @@ def test_plots_and_report_are_the_same_as_those_that_the_run_writes(bare, train_
     for name in FILES - {"report.html"}:
         assert Path(folder, name).read_bytes() == (original.folder / name).read_bytes(), name
     assert load_report(Path(folder)) == load_report(original.folder)
+
+
+def test_additional_metrics_are_printed_and_in_the_report(quick, keras, monkeypatch, capsys):
+    """The expected values are computed from the logged predictions."""
+
+    def compute_share_of_zeros(probabilities, labels):
+        return (probabilities.argmax(axis=1) == 0).mean()
+
+    monkeypatch.setitem(registry._metrics, "share_of_zeros", compute_share_of_zeros)
+    monkeypatch.setitem(registry._metrics, "undefined", lambda probabilities, labels: float("nan"))
+    config = quick("tracking=off", "evaluation.metrics=[share_of_zeros,undefined]")
+    result = run_experiment(config)
+    print_result(result)
+    with np.load(result.folder / "evaluation" / "test_predictions.npz") as arrays:
+        text = f"{np.mean(arrays['predicted'] == 0):.4f}"
+    assert f"\nmetrics   share_of_zeros {text}\n" in capsys.readouterr().out
+    assert f"<td>{text}</td>" in result._repr_html_()
+    rows = (
+        f'<th scope="row">share_of_zeros</th><td>{text}</td>',
+        '<th scope="row">undefined</th><td>–</td>',  # noqa: RUF001 - as in the table of classes
+    )
+    report = (result.folder / "report.html").read_text()
+    (result.folder / "report.html").unlink()
+    write_missing_report(result.folder, print)
+    for page in (report, (result.folder / "report.html").read_text()):
+        assert all(row in page for row in rows)
 
 
 def test_a_run_whose_folder_is_elsewhere_is_reported_from_the_store(bare, monkeypatch):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -99,14 +100,20 @@ def flawed(once, tiny, keras):
         def fail_metric(probabilities, labels):
             raise ZeroDivisionError
 
+        def warn(probabilities, labels):
+            warnings.simplefilter("default")  # only until the warnings of the metric have been recorded
+            warnings.warn("too few\nimages", RuntimeWarning, stacklevel=1)
+            return 0.25
+
         progress = Listening()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(plots, "draw_calibration", fail)
             patch.setitem(registry._metrics, "broken", fail_metric)
             patch.setitem(registry._metrics, "undefined", lambda probabilities, labels: float("nan"))
+            patch.setitem(registry._metrics, "noisy", warn)
             config = tiny(
                 "dataset=npz", "dataset.path=data.npz", "dataset.limit=null", "training.epochs=1",
-                "evaluation.metrics=[broken,undefined]",
+                "evaluation.metrics=[broken,undefined,noisy]",
             )  # fmt: skip
             result = run_experiment(config, progress=progress)
         return result, progress.details
@@ -119,14 +126,15 @@ def test_problems_after_the_training_do_not_fail_the_run_and_are_logged(flawed):
     client = connect(result.tracking_uri)
     run = client.get_run(result.run_id)
     assert run.info.status == "FINISHED"
-    warnings = [detail.removeprefix("warning: ") for detail in details if detail.startswith("warning: ")]
+    messages = [detail.removeprefix("warning: ") for detail in details if detail.startswith("warning: ")]
     for part in (
         "no test images of 1 of 3 classes: 2.",
         "evaluation.metrics: broken failed: ZeroDivisionError",
         "evaluation.metrics: undefined is undefined",
+        "evaluation.metrics: the function of noisy issued a warning: RuntimeWarning: too few images",
         "evaluation/calibration.png is left out, because it can't be written: ValueError: no ink",
     ):
-        assert sum(part in warning for warning in warnings) == 1, part
+        assert sum(part in message for message in messages) == 1, part
     logged = {
         Path(file.path).name for path in (None, "evaluation") for file in client.list_artifacts(result.run_id, path)
     }

@@ -42,8 +42,9 @@ def measure_calibration(confidence: NDArray[np.float32], correct: NDArray[np.boo
     `confidence`, float (n,), is the probability of the predicted class, 0..1; `correct`, bool (n,), is whether that
     class is the label.
     """
-    edges = np.linspace(0.0, 1.0, bins + 1)
-    index = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    edges = np.arange(bins + 1) / bins
+    # float32(0.6) is above the float64 0.6, so the edges are rounded like the confidences
+    index = np.clip(np.searchsorted(edges.astype(confidence.dtype), confidence, side="left") - 1, 0, bins - 1)
     counts = np.bincount(index, minlength=bins)
     sums = (np.bincount(index, weights=values.astype(np.float64), minlength=bins) for values in (confidence, correct))
     means = (np.divide(total, counts, out=np.full(bins, np.nan), where=counts > 0) for total in sums)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import traceback
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -54,6 +55,13 @@ class UndefinedMetric(NamedTuple):
     traceback: str = ""
 
 
+class _ComputedMetric(NamedTuple):
+    """A metric of `evaluation.metrics`: its value, or why it has none, and the Python warnings of its function."""
+
+    value: float | UndefinedMetric
+    warnings: list[str]
+
+
 @dataclass(frozen=True, slots=True)
 class PredictionScores:
     """The predicted classes of labelled images, and the scores computed from them.
@@ -67,6 +75,7 @@ class PredictionScores:
         macro: The unweighted mean over the classes for which the score is defined.
         weighted: The mean over classes, weighted by support.
         confusion: int64 (classes, classes). Rows are actual classes, columns are predicted classes.
+        extra_metrics: The metrics selected by `evaluation.metrics`, by name, except undefined ones.
     """
 
     predicted: NDArray[np.unsignedinteger]
@@ -79,6 +88,7 @@ class PredictionScores:
     weighted: ClassScores
     confusion: NDArray[np.int64]
     calibration: Calibration
+    extra_metrics: dict[str, float]
 
     @property
     def classes_without_images(self) -> list[str]:
@@ -123,8 +133,8 @@ class EvalResult(PredictionScores):
     top_k: int | None
     top_k_accuracy: float | None
     roc_auc: float | None
-    extra_metrics: dict[str, float]
     undefined_metrics: dict[str, UndefinedMetric]
+    metric_warnings: dict[str, list[str]]
 
     def metrics(self) -> dict[str, float]:
         """Returns the metrics by the names under which they are logged, without undefined ones.
@@ -213,7 +223,7 @@ def score_predictions(
     per_class, macro, weighted = _score_classes(actual, predicted, spec)
     accuracy = float(accuracy_score(actual, predicted))
     top_k = config.top_k if config.top_k < spec.classes else None
-    extra = {name: _compute_metric(name, probabilities, actual) for name in config.metrics}
+    computed = {name: _compute_metric(name, probabilities, actual) for name in config.metrics}
     return EvalResult(
         predicted=predicted,
         actual=actual,
@@ -230,8 +240,11 @@ def score_predictions(
         top_k=top_k,
         top_k_accuracy=float(top_k_accuracy_score(actual, normalised, k=top_k, labels=labels)) if top_k else None,
         roc_auc=_roc_auc(normalised, actual),
-        extra_metrics={name: value for name, value in extra.items() if isinstance(value, float)},
-        undefined_metrics={name: value for name, value in extra.items() if isinstance(value, UndefinedMetric)},
+        extra_metrics={name: metric.value for name, metric in computed.items() if isinstance(metric.value, float)},
+        undefined_metrics={
+            name: metric.value for name, metric in computed.items() if isinstance(metric.value, UndefinedMetric)
+        },
+        metric_warnings={name: metric.warnings for name, metric in computed.items() if metric.warnings},
     )
 
 
@@ -276,6 +289,16 @@ def _render_report(per_class: Sequence[ClassScores], accuracy: float, macro: Cla
 
 
 def _compute_metric(
+    name: str, probabilities: NDArray[np.float32], actual: NDArray[np.unsignedinteger]
+) -> _ComputedMetric:
+    """Computes a registered metric. Its warnings, for example of scikit-learn, are recorded instead of printed."""
+    with warnings.catch_warnings(record=True) as recorded:
+        value = _call_metric(name, probabilities, actual)
+    messages = [f"{item.category.__name__}: {' '.join(str(item.message).split())}" for item in recorded]
+    return _ComputedMetric(value, list(dict.fromkeys(messages)))
+
+
+def _call_metric(
     name: str, probabilities: NDArray[np.float32], actual: NDArray[np.unsignedinteger]
 ) -> float | UndefinedMetric:
     """Returns a registered metric, or why it has no value: a metric must not fail a model that is trained."""

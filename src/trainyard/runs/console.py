@@ -17,6 +17,7 @@ from rich.text import Text
 from trainyard.config import RunConfig, describe_error
 from trainyard.errors import ConfigError, TrainyardError, TrialPruned
 from trainyard.evaluation import MAX_LISTED_CLASSES, EvalResult
+from trainyard.reporting import format_metric
 from trainyard.runs.experiment import run_experiment
 from trainyard.system import Progress, explain_disk_full, print_error, redact_credentials
 from trainyard.tracking import TrackingStore, load_run_record, names
@@ -121,7 +122,7 @@ def run_and_print(
 
 
 def print_result(result: RunResult) -> None:
-    """Prints the classification report, the first predictions, the accuracy, and the locations of files and run."""
+    """Prints the classification report, the first predictions, the metrics, and the locations of files and run."""
     console = Console(soft_wrap=True, highlight=False)
     evaluation, names = result.evaluation, result.dataset.spec.class_names
     count = min(result.config.evaluation.first_predictions, len(evaluation.actual))
@@ -138,6 +139,7 @@ def print_result(result: RunResult) -> None:
     console.print()
     lines = {
         "accuracy": f"{evaluation.accuracy:.4f} on {len(evaluation.actual):,} test images (loss {evaluation.loss:.4f})",
+        **({"metrics": _format_metrics(evaluation.extra_metrics)} if evaluation.extra_metrics else {}),
         "time": f"{result.timings['total']:.1f} s, of which training {result.timings['train']:.1f} s",
         **({"best": f"epoch {result.best_model.describe(result.training.history)}"} if result.best_model else {}),
         "files": os.path.relpath(result.folder),
@@ -147,6 +149,11 @@ def print_result(result: RunResult) -> None:
         lines["see it"] = build_ui_command(result.tracking_uri)
     for title, text in lines.items():
         console.print(Text.assemble((f"{title:9} ", "dim"), (text, "bold" if title == "accuracy" else "")))
+
+
+def _format_metrics(metrics: Mapping[str, float]) -> str:
+    """Returns metrics by name on one line: ``cohen_kappa 0.9812, worst_recall 0.9021``."""
+    return ", ".join(f"{name} {format_metric(name, value)}" for name, value in metrics.items())
 
 
 def _shorten_report(evaluation: EvalResult) -> str:

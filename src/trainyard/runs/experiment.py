@@ -329,7 +329,7 @@ def _log_results(run: RunContext, trained: RunResult) -> None:
     """Writes all artifacts, and logs them with the tags and metrics of the result and the servable model."""
     folder, tracker, evaluation = run.folder, run.tracker, trained.evaluation
     warnings = WarningLog(folder, run.progress.detail)
-    warnings.add_undefined_scores(evaluation)
+    warnings.add_evaluation_problems(evaluation)
     tags = {**run.tags, **_build_result_tags(trained)}
     artifacts.write_evaluation(folder, evaluation, run.config.evaluation.first_predictions)
     tracker.log_metrics(evaluation.metrics())  # in one request with those of the last epochs

@@ -15,7 +15,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.config import RunConfig, load_config
+from trainyard.config import EvaluationConfig, RunConfig, load_config
 from trainyard.data import PREPROCESSING_FILE, load_preprocessing
 from trainyard.errors import ConfigError, TrackingError, TrainyardError
 from trainyard.evaluation import MAX_LISTED_CLASSES, ClassScores, PredictionScores, measure_calibration
@@ -163,7 +163,7 @@ def _load_page(run: RunRecord, folder: Path) -> ReportPage:
     try:
         config = load_config(folder / names.CONFIG_FILE)
         spec = load_preprocessing(folder / PREPROCESSING_FILE).spec
-        evaluation = _load_scores(run, folder, config.evaluation.calibration_bins)
+        evaluation = _load_scores(run, folder, config.evaluation)
         counts = {split.context: split.images for split in run.inputs}
         source = run.inputs[0]
         timings = {stage: run.metrics[f"time/{stage}_seconds"] for stage in _STAGES}
@@ -187,7 +187,7 @@ def _load_page(run: RunRecord, folder: Path) -> ReportPage:
     return replace(page, warnings=[absent] if absent else [])
 
 
-def _load_scores(run: RunRecord, folder: Path, calibration_bins: int) -> PredictionScores:
+def _load_scores(run: RunRecord, folder: Path, config: EvaluationConfig) -> PredictionScores:
     """Returns the scores that a run logged."""
 
     def build_average(name: str, values: Sequence[float]) -> ClassScores:
@@ -213,7 +213,8 @@ def _load_scores(run: RunRecord, folder: Path, calibration_bins: int) -> Predict
         macro=build_average("macro avg", [run.metrics[f"{name}_macro/test"] for name in quantities]),
         weighted=build_average("weighted avg", weighted.tolist()),
         confusion=np.array(json.loads((folder / artifacts.CONFUSION_MATRIX).read_text())["matrix"], np.int64),
-        calibration=measure_calibration(confidence, predicted == actual, calibration_bins),
+        calibration=measure_calibration(confidence, predicted == actual, config.calibration_bins),
+        extra_metrics={name: run.metrics[f"{name}/test"] for name in config.metrics if f"{name}/test" in run.metrics},
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trainyard.config import RunConfig
 from trainyard.data import Dataset
 from trainyard.evaluation import EvalResult
-from trainyard.reporting import render_html_table
+from trainyard.reporting import format_metric, render_html_table
 from trainyard.training import BestModel, TrainResult
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class RunResult:
         rows = {
             "test accuracy": f"{self.evaluation.accuracy:.4f} ({len(self.evaluation.actual):,} images)",
             "test loss": f"{self.evaluation.loss:.4f}",
+            **{name: format_metric(name, value) for name, value in self.evaluation.extra_metrics.items()},
             "epochs": str(len(self.history)),
             "parameters": f"{self.model.count_params():,}",
             "seconds": f"{self.timings['total']:.1f}",

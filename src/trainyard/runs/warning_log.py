@@ -29,12 +29,18 @@ class WarningLog:
         with file.open("a", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(redact_credentials(f"{message}\n{details}\n"))
 
-    def add_undefined_scores(self, result: EvalResult) -> None:
-        """Reports the classes without test images, and the metrics of `evaluation.metrics` that have no value."""
+    def add_evaluation_problems(self, result: EvalResult) -> None:
+        """Reports the classes without test images, and the metrics of `evaluation.metrics` without a value.
+
+        The Python warnings of such a metric, for example of scikit-learn, are reported by its name.
+        """
         if message := result.describe_absent_classes():
             self.add(message)
         for name, metric in result.undefined_metrics.items():
             self.add(f"evaluation.metrics: {name} {metric.reason}. It is not logged", metric.traceback)
+        for name, messages in result.metric_warnings.items():
+            for message in messages:
+                self.add(f"evaluation.metrics: the function of {name} issued a warning: {message}")
 
     @contextlib.contextmanager
     def catch(self, file: Path) -> Iterator[None]:
