@@ -6,7 +6,7 @@ import pytest
 
 from trainyard.config.compose import compose_config
 from trainyard.config.labels import find_common_label
-from trainyard.config.recipe import build_run_name, find_recipe_changes
+from trainyard.config.recipe import build_run_name, find_recipe, find_recipe_changes, select_notes
 
 QUICKSTART = "experiment=quickstart"
 
@@ -51,6 +51,31 @@ def test_changes_in_python_are_found_without_overrides():
 def test_changes_are_the_same_with_and_without_overrides(overrides, changes):
     config = compose_config([item for item in overrides if item != "dataset.path=null"])
     assert find_recipe_changes(config) == find_recipe_changes(config, overrides) == changes
+
+
+@pytest.mark.parametrize(
+    ("overrides", "notes"),
+    [
+        ([QUICKSTART], "The published architecture"),
+        ([QUICKSTART, "seed=3", "name=mine", "tracking=off", "training.threads=1"], "The published architecture"),
+        ([QUICKSTART, "model=cnn"], ""),
+        ([QUICKSTART, "model.hidden_units.0=64"], ""),
+        ([QUICKSTART, "training.epochs=3"], ""),
+        ([QUICKSTART, "training.epochs=3", "notes=mine"], "mine"),
+        (["model=cnn", "notes=mine"], "mine"),
+        ([], ""),
+    ],
+)
+def test_notes_of_a_recipe_are_kept_only_while_they_describe_the_run(overrides, notes):
+    selected = select_notes(compose_config(overrides), overrides)
+    assert selected.startswith(notes)
+    assert bool(selected) == bool(notes)
+
+
+def test_recipe_is_that_of_the_overrides_or_of_the_name():
+    assert find_recipe(compose_config([QUICKSTART, "name=mine"]), [QUICKSTART, "name=mine"]) == "quickstart"
+    assert find_recipe(compose_config([QUICKSTART])) == "quickstart"
+    assert find_recipe(compose_config([])) is None
 
 
 @pytest.mark.parametrize(

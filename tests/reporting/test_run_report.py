@@ -89,6 +89,8 @@ def build_page(config, tmp_path, class_names):
         title="64x32 relu",
         experiment="zoo",
         finished="2026-03-01 14:05",
+        recipe="zoo",
+        recipe_changes={"model": "cnn 32x64", "optimizer.learning_rate": 0.01},
         notes="First line.\nSecond <b>line</b>.",
         config=config,
         dataset=DatasetSummary("animals", "a folder", spec, train=1200, validation=400, test=10),
@@ -194,10 +196,19 @@ def test_the_complete_config_and_a_table_of_changed_values_are_shown(page, confi
     assert not any(row[:1] == ["training.batch_size"] for row in rows)
 
 
+def test_changes_of_the_recipe_are_shown_first(page, tmp_path):
+    facts = Page(write_and_load(page, tmp_path)).text
+    assert "Recipe zoo, changed by: model=cnn 32x64 optimizer.learning_rate=0.01 Model" in facts
+    unchanged = dataclasses.replace(page, recipe_changes={})
+    assert "Recipe zoo, unchanged Model" in Page(write_and_load(unchanged, tmp_path)).text
+    assert "Recipe" not in Page(write_and_load(dataclasses.replace(page, recipe=None), tmp_path)).text
+
+
 def test_changed_values_are_relative_to_the_defaults_of_the_selected_components():
     config = compose_config(["optimizer=sgd_momentum", "seed=3", "name=mine", "notes=hello"])
     changes = find_changed_values(config)
     assert changes["seed"][0] == 3
+    assert changes["optimizer"] == ("sgd", "adam")
     assert not {"name", "notes", "optimizer.name"} & set(changes)
     assert find_changed_values(compose_config()) == {}
 

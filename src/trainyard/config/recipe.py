@@ -25,6 +25,21 @@ _MAX_WORD = 24
 """The maximum number of characters of a difference."""
 
 
+def find_recipe(config: RunConfig, overrides: Sequence[str] = ()) -> str | None:
+    """Returns the name of the recipe that a config was composed from with these overrides; None if there is none."""
+    chosen = [override.partition("=")[2] for override in overrides if get_override_key(override) == RECIPES]
+    return chosen[-1] if chosen else config.name if config.name in list_choices(RECIPES) else None
+
+
+def select_notes(config: RunConfig, overrides: Sequence[str]) -> str:
+    """Returns the notes of a config; empty if they are those of a recipe of which overrides change the result.
+
+    The notes of a recipe describe its architecture and its results, which an override may change.
+    """
+    keys = [get_override_key(override) for override in overrides]
+    return "" if "notes" not in keys and _select_overridden(config, keys) else config.notes
+
+
 def find_recipe_changes(config: RunConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Returns the settings that differ from the config's recipe and affect results, by dotted path, except the seed.
 
@@ -37,14 +52,13 @@ def find_recipe_changes(config: RunConfig, overrides: Sequence[str] = ()) -> dic
             If their recipe is not found, because it is in another folder (``--config-dir``), they are the result.
     """
     order = [get_override_key(override) for override in overrides]
-    chosen_recipes = [override.partition("=")[2] for override in overrides if get_override_key(override) == RECIPES]
-    name = chosen_recipes[-1] if chosen_recipes else config.name
-    if name in list_choices(RECIPES):
-        changes = _compare(config, compose_config([f"{RECIPES}={name}"]))
-    elif chosen_recipes:
-        changes = _select_overridden(config, order)
-    else:
+    name = find_recipe(config, overrides)
+    if name is None:
         changes = _compare(config, compose_config([]))
+    elif name in list_choices(RECIPES):
+        changes = _compare(config, compose_config([f"{RECIPES}={name}"]))
+    else:
+        changes = _select_overridden(config, order)
 
     def rank(path: str) -> tuple[int, int]:
         place = next((order.index(key) for key in (path, path.partition(".")[0]) if key in order), len(order))
@@ -84,8 +98,13 @@ def _select_overridden(config: RunConfig, keys: Sequence[str]) -> dict[str, Any]
     """Returns the settings with these keys of overrides that affect results; see `find_recipe_changes`."""
     values = flatten_tree(select_hashed_values(config))
     values |= {group: _describe_component(config, group) for group in _GROUPS}
-    chosen = {key: values[key] for key in keys if key in values}
+    chosen = {path: values[path] for key in keys for path in values if key == path or _is_item(key, path)}
     return {key: value for key, value in chosen.items() if "model" not in chosen or not key.startswith("model.")}
+
+
+def _is_item(key: str, path: str) -> bool:
+    """Returns whether a key is that of an item of the list or mapping at a path: ``model.hidden_units.0``."""
+    return path not in _GROUPS and key.startswith(f"{path}.")
 
 
 def _describe_component(config: RunConfig, group: str) -> str:

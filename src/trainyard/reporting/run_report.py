@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from trainyard.config import dump_config, flatten_config
+from trainyard.config import COMPONENT_GROUPS, compose_config, dump_config, flatten_config
 from trainyard.reporting.formatting import format_count, format_duration
 from trainyard.reporting.html import build_template_environment, embed_image, render_sortable_page
 
@@ -51,7 +51,12 @@ class ReportPage:
     experiment: str
     finished: str
     """Date and time when the run finished."""
+    recipe: str | None
+    """The recipe from which the config was composed; None if there is none."""
+    recipe_changes: Mapping[str, Any]
+    """The settings that differ from the recipe, or from the defaults, and affect results, by path."""
     notes: str = ""
+    """Notes that describe this run."""
     config: RunConfig
     dataset: DatasetSummary
     dataset_digest: str
@@ -103,13 +108,17 @@ def write_report(path: Path, page: ReportPage) -> None:
 def find_changed_values(config: RunConfig) -> dict[str, tuple[Any, Any]]:
     """Returns the config values that differ from the defaults of the selected components, and these defaults, by path.
 
-    Name and notes are left out.
+    If another component than the default is selected, it is the value of its group: ``model``. Name and notes are left
+    out.
     """
     values: dict[str, Any] = {spec.name: getattr(config, spec.name) for spec in dataclasses.fields(config)}
     section_names = [name for name, value in values.items() if dataclasses.is_dataclass(value)]
     sections: dict[str, Any] = {name: type(values[name])() for name in section_names}
     defaults = flatten_config(dataclasses.replace(type(config)(), **sections))
-    return {
+    default = compose_config([])
+    components = {group: (values[group].name, getattr(default, group).name) for group in COMPONENT_GROUPS}
+    selected = {group: names for group, names in components.items() if names[0] != names[1]}
+    return selected | {
         path: (value, defaults.get(path))
         for path, value in flatten_config(config).items()
         if path not in SHOWN_IN_HEADER and value != defaults.get(path)

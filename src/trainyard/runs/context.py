@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -43,12 +43,15 @@ class TrialInfo:
 class RunContext:
     """What the stages of a run share.
 
-    `name` is the name of the run, to which its store may append a number. `store` is None if tracking is off; `tags`
-    are those that the run is created with. None as `trial` means that the run is not a trial, as `resume_point` that it
-    starts at the first epoch, and as `start_model` from random weights.
+    `overrides` are those with which the config was composed, and `notes` the notes that describe this run. `name` is
+    the name of the run, to which its store may append a number. `store` is None if tracking is off; `tags` are those
+    that the run is created with. None as `trial` means that the run is not a trial, as `resume_point` that it starts at
+    the first epoch, and as `start_model` from random weights.
     """
 
     config: RunConfig
+    overrides: Sequence[str]
+    notes: str
     name: str
     folder: Path
     store: TrackingStore | None
@@ -78,7 +81,7 @@ def build_start_tags(run: RunContext, git: GitState | None) -> dict[str, str]:
         names.SEED: str(config.seed),
         names.DETERMINISM: config.training.determinism,
         names.FOLDER: str(run.folder),
-        names.NOTE: config.notes,
+        names.NOTE: run.notes,
         **{name: value for name, value in optional_tags.items() if value},
         **(run.trial.tags() if run.trial else {}),
     }

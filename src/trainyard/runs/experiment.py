@@ -16,6 +16,7 @@ from trainyard.config import (
     find_size_problems,
     flatten_config,
     make_unique_name,
+    select_notes,
     validate_config,
 )
 from trainyard.data import load_dataset, write_preprocessing
@@ -121,7 +122,9 @@ def run_experiment(
     config.dataset.check_files()
     progress = progress or build_default_progress()
     name = trial.name if trial else build_run_name(config, overrides)
-    run = _prepare_run(config, Path(folder) if folder else None, progress, trial, start_model, name=name)
+    run = _prepare_run(
+        config, Path(folder) if folder else None, progress, trial, start_model, overrides=overrides, name=name
+    )
     git, timer = read_git_state(Path.cwd()), run.timer
     artifacts.write_provenance(run.folder, config, overrides, git)
     run.tags.update(build_start_tags(run, git))
@@ -173,6 +176,7 @@ def _prepare_run(
     trial: TrialInfo | None,
     start_model: Path | None,
     *,
+    overrides: Sequence[str],
     name: str,
 ) -> RunContext:
     """Finds what the run continues or starts from, and creates its folder; see `run_experiment` for the arguments."""
@@ -182,6 +186,8 @@ def _prepare_run(
     folder = artifacts.create_run_folder(folder or Path("outputs") / config.name / make_unique_name())
     return RunContext(
         config=config,
+        overrides=overrides,
+        notes=select_notes(config, overrides),
         name=name,
         folder=folder,
         store=store,
@@ -330,7 +336,7 @@ def _log_results(run: RunContext, trained: RunResult) -> None:
     folder, tracker, evaluation = run.folder, run.tracker, trained.evaluation
     warnings = WarningLog(folder, run.progress.detail)
     warnings.add_evaluation_problems(evaluation)
-    tags = {**run.tags, **_build_result_tags(trained)}
+    tags = {**run.tags, **_build_result_tags(trained, run.notes)}
     artifacts.write_evaluation(folder, evaluation, run.config.evaluation.first_predictions)
     tracker.log_metrics(evaluation.metrics())  # in one request with those of the last epochs
     tracker.set_tags(tags)
@@ -339,20 +345,20 @@ def _log_results(run: RunContext, trained: RunResult) -> None:
             artifacts.save_servable_model(folder, trained.model, run.config.model.label, trained.dataset.spec)
         )
     if is_report_written(run.config.tracking, is_trial=run.trial is not None):
-        write_plots_and_report(trained, run.timer.seconds, tags, warnings)
+        write_plots_and_report(trained, run.overrides, run.timer.seconds, tags, warnings)
     tracker.log_folder()
     tracker.flush()
 
 
-def _build_result_tags(trained: RunResult) -> dict[str, str]:
-    """Returns the tags that describe the result, including a note with the accuracy and the main settings."""
+def _build_result_tags(trained: RunResult, notes: str) -> dict[str, str]:
+    """Returns the tags that describe the result, including a note with the accuracy, the main settings and `notes`."""
     config, training = trained.config, trained.training
     note = (
         f"**{trained.evaluation.accuracy:.4f}** accuracy on {len(trained.dataset.test):,} test images. "
         f"{config.model.label} on {trained.dataset.name}, "
         f"{config.optimizer.name} at {config.optimizer.learning_rate:g}, "
         f"epochs {len(training.history)}, batch size {config.training.batch_size}, seed {config.seed}."
-        f"\n\n{config.notes}"
+        f"\n\n{notes}"
     )
     restored = {} if training.best_epoch is None else {names.RESTORED_EPOCH: str(training.best_epoch)}
     best = {names.BEST_EPOCH: trained.best_model.describe(training.history)} if trained.best_model else {}

@@ -15,13 +15,21 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.config import EvaluationConfig, RunConfig, load_config
+from trainyard.config import (
+    EvaluationConfig,
+    RunConfig,
+    find_recipe,
+    find_recipe_changes,
+    load_config,
+    select_notes,
+)
 from trainyard.data import PREPROCESSING_FILE, load_preprocessing
 from trainyard.errors import ConfigError, TrackingError, TrainyardError
 from trainyard.evaluation import MAX_LISTED_CLASSES, ClassScores, PredictionScores, measure_calibration
 from trainyard.reporting import DatasetSummary, ReportPage, plots, write_report
 from trainyard.runs import artifacts
 from trainyard.runs.lookup import find_run, get_run_folder
+from trainyard.runs.resume import load_recorded_overrides
 from trainyard.runs.sync import find_store
 from trainyard.runs.tested_images import load_test_images
 from trainyard.runs.warning_log import WarningLog
@@ -50,16 +58,21 @@ def is_report_written(config: TrackingConfig, *, is_trial: bool) -> bool:
 
 
 def write_plots_and_report(
-    trained: RunResult, timings: Mapping[str, float], tags: Mapping[str, str], warnings: WarningLog
+    trained: RunResult,
+    overrides: Sequence[str],
+    timings: Mapping[str, float],
+    tags: Mapping[str, str],
+    warnings: WarningLog,
 ) -> None:
     """Draws all plots of a run that ends, and writes its report. What can't be written is left out, with a warning.
 
-    `timings` are seconds per stage.
+    `overrides` are those with which the config was composed; `timings` are seconds per stage.
     """
     data = trained.dataset
     page = _build_page(
         trained.folder,
         trained.config,
+        overrides,
         tags,
         dataset=DatasetSummary(
             data.name,
@@ -170,6 +183,7 @@ def _load_page(run: RunRecord, folder: Path) -> ReportPage:
         page = _build_page(
             folder,
             config,
+            load_recorded_overrides(folder),
             run.tags,
             dataset=DatasetSummary(
                 source.name, source.source, spec, counts["train"], counts.get("validation"), counts["test"]
@@ -269,6 +283,7 @@ def _draw_plots(
 def _build_page(
     folder: Path,
     config: RunConfig,
+    overrides: Sequence[str],
     tags: Mapping[str, str],
     *,
     dataset: DatasetSummary,
@@ -290,7 +305,9 @@ def _build_page(
         title=config.model.label,
         experiment=config.experiment,
         finished=f"{finished.astimezone():%Y-%m-%d %H:%M %Z}",
-        notes=config.notes,
+        recipe=find_recipe(config, overrides),
+        recipe_changes=find_recipe_changes(config, overrides),
+        notes=select_notes(config, overrides),
         config=config,
         dataset=dataset,
         dataset_digest=tags[names.DATASET_DIGEST],
