@@ -5,6 +5,7 @@ import pytest
 
 from trainyard.config.compose import compose_config
 from trainyard.errors import ConfigError
+from trainyard.system import compute_last_learning_rate
 from trainyard.training.schedules import Constant, Cosine, Exponential, Piecewise
 
 
@@ -63,9 +64,37 @@ def test_warmup_can_last_until_the_last_step(keras):
     assert _values(schedule, 9) == pytest.approx([0.2])
 
 
-def test_a_schedule_ends_with_the_training_if_gradients_are_accumulated(tiny, train_model):
+LOGGED = {
+    "constant": ([], lambda step: 0.1),
+    "exponential": (["schedule.decay_rate=0.9", "schedule.staircase=true"], lambda step: 0.1 * 0.9 ** (step // 10)),
+    "cosine": ([], lambda step: 0.1 * (1 + np.cos(np.pi * step / 30)) / 2),
+    "piecewise": (["schedule.at_epochs=[1,1.9]", "schedule.factors=[0.5,0.1]"],
+                  lambda step: 0.1 if step < 10 else 0.05 if step < 19 else 0.01),
+}  # fmt: skip
+"""Overrides of each schedule, and the rate of each step, counted from 0, of three epochs of ten steps."""
+
+
+@pytest.mark.parametrize("engine", ["compiled", "fit"])
+@pytest.mark.parametrize("name", LOGGED)
+def test_the_logged_rate_is_that_of_the_last_step_of_the_epoch(tiny, train_model, name, engine):
     """Keras counts every batch, also if its gradients are only accumulated."""
-    config = tiny("schedule=cosine", "optimizer.gradient_accumulation_steps=4", "training.epochs=4")
+    overrides, rate = LOGGED[name]
+    config = tiny(f"schedule={name}", *overrides, f"training.engine={engine}", "training.epochs=3", "optimizer=sgd",
+                  "optimizer.learning_rate=0.1", "optimizer.gradient_accumulation_steps=4")  # fmt: skip
     *_, result = train_model(config)
     rates = [epoch["learning_rate/value"] for epoch in result.history]
-    assert rates == pytest.approx([1e-3 * (1 + np.cos(np.pi * epoch / 4)) / 2 for epoch in (1, 2, 3, 4)], abs=1e-9)
+    assert rates == pytest.approx([rate(9), rate(19), rate(29)], rel=1e-5)
+
+
+def test_the_last_rate_of_an_optimizer_does_not_count_batches_that_it_skipped(keras):
+    """An optimizer that scales the loss skips batches whose gradients overflow."""
+    weight = keras.Variable(np.ones(2, np.float32))
+    optimizer = keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5))
+    )
+    optimizer.build([weight])
+    rates = []
+    for value in (np.inf, 1.0, np.inf, 1.0):
+        optimizer.apply([keras.ops.full((2,), value)])
+        rates.append(compute_last_learning_rate(optimizer))
+    assert rates == pytest.approx([0.1, 0.1, 0.1, 0.05])

@@ -1,4 +1,4 @@
-"""The private API of Keras that Trainyard uses: the global seed generator, and the schedule of an optimizer."""
+"""The private API of Keras that Trainyard uses: the global seed generator, and attributes of optimizers."""
 
 from __future__ import annotations
 
@@ -24,6 +24,26 @@ def get_global_seed_generator() -> keras.random.SeedGenerator:
     return global_seed_generator()
 
 
+def compute_last_learning_rate(optimizer: keras.Optimizer) -> float:
+    """Returns the learning rate of the last batch that an optimizer has processed.
+
+    `optimizer.learning_rate` is that of the next batch. Keras computes schedules from the number of batches, also if
+    gradients are accumulated, in which case `optimizer.iterations` is the number of updates.
+    """
+    import keras
+
+    inner = _get_inner_optimizer(optimizer)
+    schedule = inner._learning_rate  # noqa: SLF001
+    if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        return float(optimizer.learning_rate)
+    return float(schedule(keras.ops.maximum(inner._iterations - 1, 0)))  # noqa: SLF001
+
+
+def _get_inner_optimizer(optimizer: keras.Optimizer) -> keras.Optimizer:
+    """Returns the optimizer inside one that scales the loss, or the optimizer itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
 @contextlib.contextmanager
 def numbers_as_variables(model: keras.Model) -> Iterator[list[tf.Variable]]:
     """Replaces numbers of a compiled model with variables while the block traces its training, and yields these.
@@ -34,7 +54,7 @@ def numbers_as_variables(model: keras.Model) -> Iterator[list[tf.Variable]]:
     """
     import tensorflow as tf
 
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # of an optimizer that scales the loss
+    optimizer = _get_inner_optimizer(model.optimizer)
     penalties = [getattr(layer, "kernel_regularizer", None) for layer in model._flatten_layers()]  # noqa: SLF001
     owners: list[Any] = [optimizer, optimizer._learning_rate, *penalties]  # noqa: SLF001
     variables: list[tf.Variable] = []

@@ -51,12 +51,13 @@ class Cosine(ScheduleConfig):
     """Cosine decay over the whole training, without restarts (Loshchilov and Hutter, 2016). Warmup is optional."""
 
     final_fraction: float = setting(0.0, ge=0, le=1)
-    """Learning rate at the last step, as a fraction of `optimizer.learning_rate`. 0 decays to zero."""
+    """Learning rate at the end of the training, as a fraction of `optimizer.learning_rate`. The last step still has a
+    slightly higher rate. 0 decays to zero."""
     warmup_epochs: float = setting(0.0, ge=0)
     """Number of epochs in which the learning rate first rises linearly from 0. 0 disables warmup."""
 
     def build(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> LearningRate:
-        """Builds `keras.optimizers.schedules.CosineDecay`. It reaches its final value at the last step."""
+        """Builds `keras.optimizers.schedules.CosineDecay`. It reaches its final value after the last step."""
         import keras
 
         steps = epochs * steps_per_epoch
