@@ -119,6 +119,10 @@ class ModelConfig(ComponentConfig, ABC):
         """
         return None
 
+    def precision_problems(self, precision: str) -> Iterator[tuple[str, str]]:  # noqa: ARG002 - for subclasses
+        """Yields (field, message) for each setting that is invalid for this value of `training.precision`."""
+        yield from ()
+
     @abstractmethod
     def build(self, spec: DataSpec) -> keras.Model:
         """Builds an uncompiled Keras model: float32 (n, *image_shape) -> class probabilities, float32 (n, classes).

@@ -39,6 +39,11 @@ def compute_last_learning_rate(optimizer: keras.Optimizer) -> float:
     return float(schedule(keras.ops.maximum(inner._iterations - 1, 0)))  # noqa: SLF001
 
 
+def list_layers(model: keras.Model) -> list[keras.Layer]:
+    """Returns all layers of a model, also those inside other layers, without the model itself."""
+    return list(model._flatten_layers(include_self=False))  # noqa: SLF001
+
+
 def _get_inner_optimizer(optimizer: keras.Optimizer) -> keras.Optimizer:
     """Returns the optimizer inside one that scales the loss, or the optimizer itself."""
     return getattr(optimizer, "inner_optimizer", optimizer)
@@ -55,7 +60,7 @@ def numbers_as_variables(model: keras.Model) -> Iterator[list[tf.Variable]]:
     import tensorflow as tf
 
     optimizer = _get_inner_optimizer(model.optimizer)
-    penalties = [getattr(layer, "kernel_regularizer", None) for layer in model._flatten_layers()]  # noqa: SLF001
+    penalties = [getattr(layer, "kernel_regularizer", None) for layer in list_layers(model)]
     owners: list[Any] = [optimizer, optimizer._learning_rate, *penalties]  # noqa: SLF001
     variables: list[tf.Variable] = []
 
