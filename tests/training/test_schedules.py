@@ -5,7 +5,7 @@ import pytest
 
 from trainyard.config.compose import compose_config
 from trainyard.errors import ConfigError
-from trainyard.system import compute_last_learning_rate
+from trainyard.system import Progress, compute_last_learning_rate
 from trainyard.training.schedules import Constant, Cosine, Exponential, Piecewise
 
 
@@ -62,6 +62,45 @@ def test_contradicting_schedule_settings_are_rejected(overrides, message):
 def test_warmup_can_last_until_the_last_step(keras):
     schedule = Cosine(warmup_epochs=9.9).build(0.2, epochs=10, steps_per_epoch=1)
     assert _values(schedule, 9) == pytest.approx([0.2])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "parts"),
+    [
+        (Piecewise(at_epochs=[0.5, 0.55, 1.0], factors=[0.5, 0.1, 0.01]), ("at_epochs", "[4, 4, 8]", "factors [0.5]")),
+        (Piecewise(at_epochs=[0.01, 0.02], factors=[0.5, 0.1]), ("at_epochs", "[0, 0]", "factors [1.0, 0.5]")),
+        (Piecewise(at_epochs=[0.1, 0.25, 1.0], factors=[0.5, 0.1, 0.01]), None),
+        (Cosine(warmup_epochs=0.06), ("warmup_epochs", "0.06", "no warmup")),
+        (Cosine(warmup_epochs=0.125), None),
+        (Cosine(), None),
+        (Exponential(decay_epochs=0.1, decay_rate=0.5), ("decay_epochs", "0.1", "multiplied by 0.5 at each step")),
+        (Exponential(decay_epochs=0.125), None),
+        (Constant(), None),
+    ],
+)
+def test_rounding_to_steps_that_changes_a_schedule_is_reported(schedule, parts):
+    warnings = list(schedule.find_rounding_effects(8))
+    assert len(warnings) == (parts is not None)
+    assert all(part in warning for warning in warnings for part in (*parts, "8 steps per epoch"))
+
+
+def test_the_rates_that_are_reported_as_unused_are_not_used(keras):
+    schedule = Piecewise(at_epochs=[0.5, 0.55, 1.0], factors=[0.5, 0.1, 0.01]).build(1.0, epochs=2, steps_per_epoch=8)
+    assert _values(schedule, *range(16)) == pytest.approx([1.0] * 4 + [0.1] * 4 + [0.01] * 8)
+
+
+def test_a_training_reports_learning_rates_that_are_never_used(tiny, train_model):
+    details = []
+
+    class Listener(Progress):
+        def detail(self, text):
+            details.append(text)
+
+    train_model(tiny("schedule=piecewise", "schedule.at_epochs=[1,1.01]", "training.epochs=2"), Listener())
+    assert details[0] == (
+        "warning: schedule.at_epochs: [1.0, 1.01] are the steps [10, 10], with 10 steps per epoch. "
+        "The learning rates with the factors [0.1] are never used"
+    )
 
 
 LOGGED = {

@@ -159,6 +159,10 @@ class ScheduleConfig(ComponentConfig, ABC):
         """Yields (field, message) for each setting that is invalid for this number of epochs."""
         yield from ()
 
+    def find_rounding_effects(self, steps_per_epoch: int) -> Iterator[str]:  # noqa: ARG002 - for subclasses
+        """Yields a warning for each setting that has no effect or another one, because it is rounded to steps."""
+        yield from ()
+
     @abstractmethod
     def build(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> LearningRate:
         """Builds a Keras schedule over steps from the initial learning rate, or returns it if it is constant.

@@ -25,6 +25,7 @@ from trainyard.system.garbage_collection import gc_paused, gc_paused_import, mar
 from trainyard.system.git import GitState, read_git_state
 from trainyard.system.jsonl import FieldTypes, append_entries, build_from_json, check_entry, check_fields, read_entries
 from trainyard.system.keras_adapter import (
+    average_weights_at_updates,
     compute_last_learning_rate,
     get_global_seed_generator,
     list_layers,

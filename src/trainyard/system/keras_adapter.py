@@ -39,6 +39,26 @@ def compute_last_learning_rate(optimizer: keras.Optimizer) -> float:
     return float(schedule(keras.ops.maximum(inner._iterations - 1, 0)))  # noqa: SLF001
 
 
+def average_weights_at_updates(optimizer: keras.Optimizer) -> None:
+    """Changes an optimizer with accumulated gradients so that its moving average of the weights counts updates.
+
+    Keras updates the average after each batch, also if the weights have not changed. Until the first update, the
+    average equals the weights.
+    """
+    import keras
+
+    update_average = optimizer._update_model_variables_moving_average  # noqa: SLF001
+    batches_per_update = optimizer.gradient_accumulation_steps
+
+    def update_average_at_updates(variables: list[keras.Variable]) -> None:
+        """Updates the average if the batch completes an update, or the first update is not complete."""
+        batches = optimizer._iterations + 1  # noqa: SLF001
+        is_due = (batches % batches_per_update == 0) | (batches < batches_per_update)
+        keras.ops.cond(is_due, lambda: update_average(variables), lambda: None)
+
+    optimizer._update_model_variables_moving_average = update_average_at_updates  # noqa: SLF001
+
+
 def list_layers(model: keras.Model) -> list[keras.Layer]:
     """Returns all layers of a model, also those inside other layers, without the model itself."""
     return list(model._flatten_layers(include_self=False))  # noqa: SLF001

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from trainyard.config import OptimizerConfig, register_optimizer, setting
 from trainyard.errors import ConfigError
+from trainyard.system import average_weights_at_updates
 
 if TYPE_CHECKING:
     import keras
@@ -35,8 +36,8 @@ class KerasOptimizer(OptimizerConfig):
     use_ema: bool = setting(False)
     """Whether to replace the final weights with their exponential moving average. `loss/val` is computed without it."""
     ema_momentum: float = setting(0.99, ge=0, lt=1)
-    """Momentum of the moving average: the fraction of the average that is kept at each step. Has no effect unless
-    `use_ema` is true."""
+    """Momentum of the moving average: the fraction of the average that is kept at each weight update. Has no effect
+    unless `use_ema` is true."""
     gradient_accumulation_steps: int | None = setting(None, ge=2)
     """Number of batches whose gradients are averaged for one weight update. `null` updates after each batch."""
 
@@ -58,7 +59,10 @@ class KerasOptimizer(OptimizerConfig):
                 "class from a property keras_class"
             )
         names = {spec.name for spec in dataclasses.fields(self)} - {"name", "learning_rate"}
-        return keras_class(learning_rate=learning_rate, **{name: getattr(self, name) for name in names})
+        optimizer = keras_class(learning_rate=learning_rate, **{name: getattr(self, name) for name in names})
+        if self.use_ema and self.gradient_accumulation_steps:
+            average_weights_at_updates(optimizer)
+        return optimizer
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields a problem if more than one kind of gradient clipping is set."""

@@ -99,8 +99,11 @@ def train(
         initial_epoch=initial_epoch,
     )
     batches = build_batch_maker(config, dataset, plan.seed)
+    steps = plan.count_steps_per_epoch(len(dataset.train))
+    for warning in config.schedule.find_rounding_effects(steps):
+        progress.detail(f"warning: {warning}")
     with explain_out_of_memory(lambda: "preparing the training"):
-        compile_model(model, config, batches_per_epoch=plan.count_steps_per_epoch(len(dataset.train)))
+        compile_model(model, config, batches_per_epoch=steps)
     history = list(start.history) if start else []
     epoch_logger = build_epoch_logger(history, plan.epochs, progress, log_epoch)
     stopping = build_early_stopping(config.training.early_stopping)
@@ -123,7 +126,7 @@ def train(
     if best:
         all_callbacks.append(build_best_model_saver(best, history, progress.detail))
     with explain_training_errors(model, lambda: f"training, in epoch {len(history) + 1}"):
-        choice.engine.run(plan, all_callbacks, lambda *steps: progress.step(steps[0], plan.epochs, *steps[1:]))
+        choice.engine.run(plan, all_callbacks, lambda epoch, *done: progress.step(epoch, plan.epochs, *done))
     seconds = time.perf_counter() - start_time
     return TrainResult(
         history=history,
