@@ -13,7 +13,7 @@ from trainyard.errors import ConfigError
 from trainyard.training.optimizers import SGD, KerasOptimizer
 
 OPTIMIZERS = get_registered_components("optimizer")
-OWN_LEARNING_RATES = {"adagrad": 0.01, "adadelta": 1.0, "ftrl": 0.05, "lion": 0.0001, "schedule_free_adamw": 0.0025}
+OWN_LEARNING_RATES = {"adagrad": 0.01, "adadelta": 1.0, "ftrl": 0.05, "lion": 0.0001}
 """Default learning rates that differ from those of Keras, 0.001 (0.01 for sgd)."""
 
 SPECIFIC = {
@@ -28,7 +28,6 @@ SPECIFIC = {
     "muon": {"momentum": 0.9, "nesterov": False, "ns_steps": 3, "adam_lr_ratio": 0.5, "adam_beta_1": 0.8},
     "nadam": {"beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3},
     "rmsprop": {"rho": 0.5, "momentum": 0.1, "epsilon": 1e-3, "centered": True},
-    "schedule_free_adamw": {"warmup_steps": 5, "beta_1": 0.8},
     "sgd": {"momentum": 0.5, "nesterov": True},
 }
 COMMON = {
