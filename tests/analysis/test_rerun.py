@@ -9,9 +9,11 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from processes import run_trainyard
 
+from trainyard.analysis.compare.predictions import Predictions
 from trainyard.analysis.rerun.comparison import EnvironmentDifference, Likeness, RerunComparison, compare_runs
 from trainyard.analysis.rerun.original import OriginalRun, load_original, restore_config
 from trainyard.cli.rerun import print_comparison
@@ -25,13 +27,19 @@ from trainyard.tracking import RunRecord, TrackingStore, load_run_record, ui_ser
 from trainyard.tracking.connection import connect
 
 STORE = "mlflow.db"
+PREDICTIONS = Predictions(
+    class_names=("a", "b"),
+    actual=np.array([0, 1, 1], np.uint8),
+    predicted=np.array([0, 1, 0], np.uint8),
+    probability=np.array([0.5, 0.9, 0.7], np.float32),
+)
 
 
-def run_record(*, weights="w", accuracy=0.98, status="FINISHED", losses=(0.5, 0.4), initial="i", **tags):
+def run_record(*, weights="w", data="d", accuracy=0.98, status="FINISHED", losses=(0.5, 0.4), initial="i", **tags):
     epochs = {epoch: {"loss/train": loss, "time/epoch_seconds": epoch} for epoch, loss in enumerate(losses, 1)}
     run = RunRecord(
         run_id=None, folder=Path("run"), name="n", experiment="e", status=status,
-        tags={"weights_digest": weights, "initial_weights_digest": initial, "threads": "2", **tags},
+        tags={"weights_digest": weights, "dataset_digest": data, "initial_weights_digest": initial, "threads": "2", **tags},
         metrics={**epochs[len(losses)], "accuracy/test": accuracy, "f1_by_class/3": accuracy},
     )  # fmt: skip
     return run, epochs
@@ -41,9 +49,9 @@ compose_once = functools.cache(lambda *overrides: compose_config([*overrides]))
 """Composes a config that the tests only read, because Hydra needs a tenth of a second."""
 
 
-def original(logged, config=None, machine=None, versions=None):
+def original(logged, config=None, machine=None, versions=None, predictions=PREDICTIONS):
     run, epochs = logged
-    return OriginalRun(run, config or compose_once(), epochs, machine or {}, versions or {})
+    return OriginalRun(run, config or compose_once(), epochs, machine or {}, versions or {}, predictions)
 
 
 compare = functools.partial(compare_runs, test_images=10_000)
@@ -131,6 +139,41 @@ def test_likeness_and_first_difference_are_found(now, likeness, parted):
     assert comparison.spread[0] == pytest.approx(1.96 * (2 * accuracy * (1 - accuracy) / 10_000) ** 0.5)
 
 
+@pytest.mark.parametrize(
+    ("record", "predictions", "likeness", "different"),
+    [
+        ({}, {}, Likeness.BITWISE, []),
+        ({"weights": "v"}, {}, Likeness.METRICS, ["weights"]),
+        ({"data": "e"}, {}, Likeness.METRICS, ["data"]),
+        ({"losses": (0.5, 0.41)}, {}, Likeness.METRICS, ["metrics of epoch 2"]),
+        ({}, {"actual": [0, 0, 0]}, Likeness.METRICS, ["labels of the test images: 2 of 3 images"]),
+        ({}, {"predicted": [0, 1, 1]}, Likeness.METRICS, ["predicted classes: 1 of 3 images"]),
+        ({}, {"probability": [0.5, 0.9, np.nextafter(np.float32(0.7), 1)]}, Likeness.METRICS,
+         ["predicted probabilities: 1 of 3 images"]),
+        ({}, {"actual": [0], "predicted": [0], "probability": [0.5]}, Likeness.METRICS,
+         ["predictions: for 1 test images, was 3"]),
+        ({"accuracy": 0.97999}, {}, Likeness.SPREAD, ["test metrics: accuracy/test, f1_by_class/3"]),
+        ({"accuracy": 0.1, "data": "e"}, {}, Likeness.DRIFTED, ["data", "test metrics: accuracy/test, f1_by_class/3"]),
+    ],
+)  # fmt: skip
+def test_bitwise_requires_every_part_of_the_result_to_be_equal(record, predictions, likeness, different):
+    changed = {name: np.asarray(values, getattr(PREDICTIONS, name).dtype) for name, values in predictions.items()}
+    now = original(run_record(**record), predictions=dataclasses.replace(PREDICTIONS, **changed))
+    comparison = compare(original(run_record()), now, [])
+    assert (comparison.likeness, comparison.different) == (likeness, different)
+
+
+def test_missing_digests_and_predictions_are_not_bitwise_equal():
+    def without_data():
+        run, epochs = run_record()
+        tags = {name: value for name, value in run.tags.items() if name != "dataset_digest"}
+        return original((dataclasses.replace(run, tags=tags), epochs), predictions=None)
+
+    comparison = compare(without_data(), without_data(), [])
+    assert comparison.likeness is Likeness.METRICS
+    assert comparison.different == ["data", "predictions: those of the original run can't be read"]
+
+
 def test_spread_is_estimated_from_runs_with_other_seeds():
     seeds = [0.97, 0.975, 0.98, 0.985, 0.99]
     comparison = compare(original(run_record()), original(run_record(weights="v", accuracy=0.96)), seeds)
@@ -171,12 +214,13 @@ def test_environment_differences_and_possible_causes_are_listed():
 
 def test_a_comparison_is_printed(capsys):
     comparison = RerunComparison(
-        likeness=Likeness.SPREAD, before=0.98, now=0.981, spread=(0.003, "estimated from 9 seeds"), parted=3, changed=["seed: 1, was 0"],
+        likeness=Likeness.SPREAD, different=["weights", "test metrics: accuracy/test"], before=0.98, now=0.981, spread=(0.003, "estimated from 9 seeds"), parted=3, changed=["seed: 1, was 0"],
         environment=[EnvironmentDifference("threads", "2", "1"), *(EnvironmentDifference("package keras", "1", f"{n}") for n in range(20))],
     )  # fmt: skip
     print_comparison(comparison)
     text = capsys.readouterr().out
     assert "within spread: accuracy 0.9810, was 0.9800; spread 0.0030, estimated from 9 seeds" in text
+    assert "result differs  weights\nresult differs  test metrics: accuracy/test\n" in text
     assert "The runs diverge in epoch 3: all earlier metrics are the same" in text
     assert "changed         seed: 1, was 0" in text
     assert "possible cause  threads: 1, was 2" in text
@@ -189,7 +233,14 @@ def test_no_color_is_respected(capsys, monkeypatch, variable):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv(variable, "1")
     comparison = RerunComparison(
-        likeness=Likeness.BITWISE, before=0.98, now=0.98, spread=(0.003, ""), parted=None, changed=[], environment=[]
+        likeness=Likeness.BITWISE,
+        different=[],
+        before=0.98,
+        now=0.98,
+        spread=(0.003, ""),
+        parted=None,
+        changed=[],
+        environment=[],
     )
     print_comparison(comparison)
     assert ("\x1b[32m" in capsys.readouterr().out) == (variable != "NO_COLOR")
@@ -224,7 +275,7 @@ def test_rerun_from_the_store_is_bitwise_equal_and_logged_to_the_store_of_this_f
 def test_rerun_from_the_folder_is_bitwise_equal_and_verify_accepts_changes_without_effect_on_the_result(first, capsys):
     assert rerun(first.folder, "tracking=off", "notes=again", verify=True) == 0
     text = capsys.readouterr().out
-    assert "bitwise: all weights are the same" in text
+    assert "bitwise: weights, data, metrics and predictions are the same" in text
     assert "changed" not in text
 
 
@@ -264,9 +315,27 @@ def test_verify_fails_if_the_weights_differ(first, capsys):
     digest = load_run_record(folder).tags["weights_digest"]
     journal.write_text(journal.read_text().replace(digest, "0" * 64))
     assert rerun(folder, "tracking=off", verify=True) == 3
-    assert (
-        "same metrics: the weights differ, but all metrics on the test images are the same" in capsys.readouterr().out
-    )
+    text = capsys.readouterr().out
+    assert "same metrics: all metrics on the test images are the same" in text
+    assert "result differs  weights" in text
+
+
+def test_verify_fails_if_the_labels_of_the_test_images_changed_since_the_run(tiny, capsys):
+    generator = np.random.default_rng(0)
+    arrays = {
+        "x_train": generator.integers(0, 256, (60, 8, 8), dtype=np.uint8),
+        "y_train": np.arange(60, dtype=np.uint8) % 3,
+        "x_test": generator.integers(0, 256, (30, 8, 8), dtype=np.uint8),
+        "y_test": np.arange(30, dtype=np.uint8) % 3,
+    }
+    np.savez("data.npz", **arrays)
+    first = run_experiment(tiny("dataset=npz", "dataset.path=data.npz", "dataset.limit=null", "tracking=off"))
+    np.savez("data.npz", **{**arrays, "y_test": arrays["y_test"][::-1]})
+    assert rerun(first.folder, "tracking=off", verify=True, as_json=True) == 3
+    comparison = json.loads(capsys.readouterr().out)
+    assert comparison["likeness"] in ("within spread", "drifted")
+    assert comparison["different"][:2] == ["data", "labels of the test images: 20 of 30 images"]
+    assert comparison["different"][2].startswith("test metrics: ")
 
 
 @pytest.mark.parametrize(

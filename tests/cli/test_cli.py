@@ -72,7 +72,7 @@ def test_an_invalid_config_exits_with_2_and_creates_nothing():
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "error optimizer: unknown optimizer 'adma'. Did you mean 'adam'? "
-        "Available: adadelta, adagrad, adam, adamax, adamw, ftrl, lamb, lion, muon, nadam, rmsprop, schedule_free_adamw, sgd, sgd_momentum\n"
+        "Available: adadelta, adagrad, adam, adamax, adamw, ftrl, lamb, lion, muon, nadam, rmsprop, sgd, sgd_momentum\n"
     )
     assert not list(Path.cwd().iterdir())
 

@@ -39,7 +39,7 @@ def test_the_commands_of_the_tour_work_in_order():
             run_id = run_ids[-1]
     assert "Did you mean 'adam'?" in outputs["train", "optimizer=adma"]
     assert len(outputs["compare", "quickstart"].split("\n\n")[0].splitlines()) == 4  # a header and three runs
-    assert "bitwise: all weights are the same" in outputs["rerun", "--verify"]
+    assert "bitwise: weights, data, metrics and predictions are the same" in outputs["rerun", "--verify"]
     assert "<h2>Differences and results</h2>" in Path("tour.html").read_text()
     assert Path("winner/README.md").is_file()
     assert Path("sweeps/tour/card.html").is_file()

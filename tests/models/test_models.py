@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -210,6 +212,18 @@ def test_layers_are_checked_when_the_config_is_composed():
         ConfigError, match=r"model\.layers\[0\]: Dense\.units: expected an integer of at least 1, got 0"
     ):
         compose_config(["model=sequential", "model.layers=[{Dense:{units:0}}]"])
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("name", [name for name, arguments in LAYERS.items() if "activity_regularizer" in arguments])
+def test_penalties_of_outputs_require_float32(sequential, name, precision):
+    required = {argument: ARGUMENTS[argument] for argument in list_required_arguments(name)}
+    sequential.model.layers = ["Flatten", {name: {**required, "activity_regularizer": {"l2": 0.1}}}]
+    validate_config(sequential)
+    config = dataclasses.replace(sequential, training=dataclasses.replace(sequential.training, precision=precision))
+    message = rf"model\.layers\[1\]: {name}\.activity_regularizer is not possible with training\.precision={precision}"
+    with pytest.raises(ConfigError, match=message):
+        validate_config(config)
 
 
 def test_allowed_layers_and_arguments_exist_in_keras(keras):

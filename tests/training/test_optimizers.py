@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 from trainyard.config.compose import compose_config
@@ -12,7 +13,7 @@ from trainyard.errors import ConfigError
 from trainyard.training.optimizers import SGD, KerasOptimizer
 
 OPTIMIZERS = get_registered_components("optimizer")
-OWN_LEARNING_RATES = {"adagrad": 0.01, "adadelta": 1.0, "ftrl": 0.05, "lion": 0.0001, "schedule_free_adamw": 0.0025}
+OWN_LEARNING_RATES = {"adagrad": 0.01, "adadelta": 1.0, "ftrl": 0.05, "lion": 0.0001}
 """Default learning rates that differ from those of Keras, 0.001 (0.01 for sgd)."""
 
 SPECIFIC = {
@@ -27,7 +28,6 @@ SPECIFIC = {
     "muon": {"momentum": 0.9, "nesterov": False, "ns_steps": 3, "adam_lr_ratio": 0.5, "adam_beta_1": 0.8},
     "nadam": {"beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3},
     "rmsprop": {"rho": 0.5, "momentum": 0.1, "epsilon": 1e-3, "centered": True},
-    "schedule_free_adamw": {"warmup_steps": 5, "beta_1": 0.8},
     "sgd": {"momentum": 0.5, "nesterov": True},
 }
 COMMON = {
@@ -97,3 +97,37 @@ def test_only_one_kind_of_gradient_clipping_is_allowed():
     config.optimizer = SGD(clipnorm=1.0, global_clipnorm=2.0)
     with pytest.raises(ConfigError, match=r"optimizer\.global_clipnorm: can't be combined with clipnorm"):
         validate_config(config)
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+def test_the_moving_average_of_the_weights_counts_updates(keras, mode):
+    """With accumulation over three batches, ten batches are three updates. The last batch is accumulated only."""
+    import tensorflow as tf
+
+    gradients = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
+    config = SGD(use_ema=True, ema_momentum=0.8, gradient_accumulation_steps=3)
+    weight, optimizer = keras.Variable(np.ones(4, np.float32)), config.build(0.5)
+    optimizer.build([weight])
+    step = {
+        "eager": lambda gradient: optimizer.apply([gradient]),
+        "graph": tf.function(lambda gradient: optimizer.apply([gradient]), autograph=False),
+        "xla": tf.function(lambda gradient: optimizer.apply([gradient]), autograph=False, jit_compile=True),
+    }[mode]
+    for gradient in gradients:
+        step(tf.constant(gradient))
+    expected, average = np.ones(4), None
+    for batches in gradients[:9].reshape(3, 3, 4).astype(np.float64):
+        expected = expected - 0.5 * batches.mean(axis=0)
+        average = expected if average is None else 0.8 * average + 0.2 * expected
+    np.testing.assert_allclose(weight.numpy(), expected, rtol=1e-5)
+    optimizer.finalize_variable_values([weight])
+    np.testing.assert_allclose(weight.numpy(), average, rtol=1e-5)
+
+
+def test_the_moving_average_equals_the_weights_before_the_first_update(keras):
+    weight = keras.Variable(np.ones(2, np.float32))
+    optimizer = SGD(use_ema=True, gradient_accumulation_steps=5).build(0.5)
+    optimizer.build([weight])
+    optimizer.apply([keras.ops.ones(2)])
+    optimizer.finalize_variable_values([weight])
+    np.testing.assert_array_equal(weight.numpy(), [1, 1])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trainyard.analysis import RerunComparison
 
 EXIT_NOT_CONFIRMED = 3
-"""The exit code if a verification finds that the weights are not bitwise identical."""
+"""The exit code if a verification finds that the results are not bitwise identical."""
 
 _SHOWN_CAUSES = 8
 _LABEL = 16
@@ -30,7 +30,7 @@ def rerun(
     ] = None,
     *,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Exit with code 3 unless the weights are bitwise identical.")
+        bool, typer.Option("--verify", help="Exit with code 3 unless the results are bitwise identical.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
     uri: StoreUri = None,
@@ -68,6 +68,8 @@ def print_comparison(comparison: RerunComparison) -> None:
     likeness = comparison.likeness
     is_bitwise = likeness is Likeness.BITWISE
     print_styled(_format_headline(comparison), "green" if is_bitwise else "bold")
+    for part in comparison.different:
+        typer.echo(f"{'result differs':{_LABEL}}{part}")
     match comparison.parted:
         case None:
             pass
@@ -99,8 +101,8 @@ def _format_headline(comparison: RerunComparison) -> str:
         case None:
             return f"not compared: the original run did not finish; accuracy {comparison.now:.4f}"
         case Likeness.BITWISE:
-            return f"bitwise: all weights are the same; {figures}"
+            return f"bitwise: weights, data, metrics and predictions are the same; {figures}"
         case Likeness.METRICS:
-            return f"same metrics: the weights differ, but all metrics on the test images are the same; {figures}"
+            return f"same metrics: all metrics on the test images are the same; {figures}"
         case likeness:
             return f"{likeness}: {figures}; spread {within:.4f}, {source}"

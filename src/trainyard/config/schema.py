@@ -119,6 +119,10 @@ class ModelConfig(ComponentConfig, ABC):
         """
         return None
 
+    def precision_problems(self, precision: str) -> Iterator[tuple[str, str]]:  # noqa: ARG002 - for subclasses
+        """Yields (field, message) for each setting that is invalid for this value of `training.precision`."""
+        yield from ()
+
     @abstractmethod
     def build(self, spec: DataSpec) -> keras.Model:
         """Builds an uncompiled Keras model: float32 (n, *image_shape) -> class probabilities, float32 (n, classes).
@@ -153,6 +157,10 @@ class ScheduleConfig(ComponentConfig, ABC):
 
     def training_problems(self, epochs: int) -> Iterator[tuple[str, str]]:  # noqa: ARG002 - for subclasses
         """Yields (field, message) for each setting that is invalid for this number of epochs."""
+        yield from ()
+
+    def find_rounding_effects(self, steps_per_epoch: int) -> Iterator[str]:  # noqa: ARG002 - for subclasses
+        """Yields a warning for each setting that has no effect or another one, because it is rounded to steps."""
         yield from ()
 
     @abstractmethod

@@ -63,7 +63,7 @@ class TrainingConfig:
     because XLA slows down convolutions, pooling and dropout on a CPU."""
     precision: str = setting("float32", choices=("float32", "mixed_bfloat16", "mixed_float16"))
     """Keras dtype policy. The mixed policies compute in 16 bits, and keep weights, loss and probabilities in
-    float32."""
+    float32. `activity_regularizer` of a layer requires `float32`."""
     determinism: str = setting("seeded", choices=("off", "seeded", "strict"))
     """What is the same in runs with the same config and seed. `off`: only the validation split and the images of
     `dataset.limit`. `seeded`: all random numbers; on a CPU, weights are bit-identical on the same machine with the same

@@ -84,6 +84,8 @@ def find_contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "training.class_weights", message
     for name, message in config.schedule.training_problems(config.training.epochs):
         yield f"schedule.{name}", message
+    for name, message in config.model.precision_problems(config.training.precision):
+        yield f"model.{name}", message
     if config.training.determinism == "strict" and config.training.xla == "on":
         message = "on is not possible with training.determinism=strict, because XLA rounds differently than TensorFlow"
         yield "training.xla", f"{message}. Set only one of them"

@@ -46,6 +46,16 @@ class Sequential(ModelConfig):
         for index, entry in enumerate(self.layers):
             yield from ((f"layers[{index}]", problem) for problem in find_layer_problems(entry))
 
+    def precision_problems(self, precision: str) -> Iterator[tuple[str, str]]:
+        """Yields a problem for each layer with a penalty of its outputs, which requires float32."""
+        if precision == "float32":
+            return
+        for index, entry in enumerate(self.layers):
+            name, arguments = parse_layer(entry)
+            if "activity_regularizer" in arguments:
+                message = f"{name}.activity_regularizer is not possible with training.precision={precision}"
+                yield f"layers[{index}]", f"{message}. Remove it, or set training.precision=float32"
+
     def build(self, spec: DataSpec) -> keras.Model:
         """Builds the network; see `ModelConfig.build`. The output of the last layer is flattened if necessary.
 

@@ -24,7 +24,13 @@ from trainyard.system.files import (
 from trainyard.system.garbage_collection import gc_paused, gc_paused_import, mark_process_owned
 from trainyard.system.git import GitState, read_git_state
 from trainyard.system.jsonl import FieldTypes, append_entries, build_from_json, check_entry, check_fields, read_entries
-from trainyard.system.keras_adapter import get_global_seed_generator, numbers_as_variables
+from trainyard.system.keras_adapter import (
+    average_weights_at_updates,
+    compute_last_learning_rate,
+    get_global_seed_generator,
+    list_layers,
+    numbers_as_variables,
+)
 from trainyard.system.notebook import build_default_progress, hide_notebook_output, is_notebook, open_progress_bar
 from trainyard.system.processes import end_process_group, hold_shared_lock, open_shared_lock, signal_process_group
 from trainyard.system.progress import Progress, StageTimer

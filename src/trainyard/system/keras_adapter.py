@@ -1,4 +1,4 @@
-"""The private API of Keras that Trainyard uses: the global seed generator, and the schedule of an optimizer."""
+"""The private API of Keras that Trainyard uses: the global seed generator, and attributes of optimizers."""
 
 from __future__ import annotations
 
@@ -24,6 +24,51 @@ def get_global_seed_generator() -> keras.random.SeedGenerator:
     return global_seed_generator()
 
 
+def compute_last_learning_rate(optimizer: keras.Optimizer) -> float:
+    """Returns the learning rate of the last batch that an optimizer has processed.
+
+    `optimizer.learning_rate` is that of the next batch. Keras computes schedules from the number of batches, also if
+    gradients are accumulated, in which case `optimizer.iterations` is the number of updates.
+    """
+    import keras
+
+    inner = _get_inner_optimizer(optimizer)
+    schedule = inner._learning_rate  # noqa: SLF001
+    if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        return float(optimizer.learning_rate)
+    return float(schedule(keras.ops.maximum(inner._iterations - 1, 0)))  # noqa: SLF001
+
+
+def average_weights_at_updates(optimizer: keras.Optimizer) -> None:
+    """Changes an optimizer with accumulated gradients so that its moving average of the weights counts updates.
+
+    Keras updates the average after each batch, also if the weights have not changed. Until the first update, the
+    average equals the weights.
+    """
+    import keras
+
+    update_average = optimizer._update_model_variables_moving_average  # noqa: SLF001
+    batches_per_update = optimizer.gradient_accumulation_steps
+
+    def update_average_at_updates(variables: list[keras.Variable]) -> None:
+        """Updates the average if the batch completes an update, or the first update is not complete."""
+        batches = optimizer._iterations + 1  # noqa: SLF001
+        is_due = (batches % batches_per_update == 0) | (batches < batches_per_update)
+        keras.ops.cond(is_due, lambda: update_average(variables), lambda: None)
+
+    optimizer._update_model_variables_moving_average = update_average_at_updates  # noqa: SLF001
+
+
+def list_layers(model: keras.Model) -> list[keras.Layer]:
+    """Returns all layers of a model, also those inside other layers, without the model itself."""
+    return list(model._flatten_layers(include_self=False))  # noqa: SLF001
+
+
+def _get_inner_optimizer(optimizer: keras.Optimizer) -> keras.Optimizer:
+    """Returns the optimizer inside one that scales the loss, or the optimizer itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
 @contextlib.contextmanager
 def numbers_as_variables(model: keras.Model) -> Iterator[list[tf.Variable]]:
     """Replaces numbers of a compiled model with variables while the block traces its training, and yields these.
@@ -34,8 +79,8 @@ def numbers_as_variables(model: keras.Model) -> Iterator[list[tf.Variable]]:
     """
     import tensorflow as tf
 
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # of an optimizer that scales the loss
-    penalties = [getattr(layer, "kernel_regularizer", None) for layer in model._flatten_layers()]  # noqa: SLF001
+    optimizer = _get_inner_optimizer(model.optimizer)
+    penalties = [getattr(layer, "kernel_regularizer", None) for layer in list_layers(model)]
     owners: list[Any] = [optimizer, optimizer._learning_rate, *penalties]  # noqa: SLF001
     variables: list[tf.Variable] = []
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from trainyard.config import EarlyStoppingConfig, PlateauConfig
-from trainyard.system import Progress
+from trainyard.system import Progress, compute_last_learning_rate
 from trainyard.training.engine import build_divergence_error, find_nonfinite_weights
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def build_epoch_logger(
             for key, value in logs.items():  # Keras's val_loss is logged as loss/val
                 name = key.removeprefix("val_")
                 metrics[f"{name}/train" if name == key else f"{name}/val"] = float(value)
-            learning_rate = float(self.model.optimizer.learning_rate.numpy())
+            learning_rate = compute_last_learning_rate(self.model.optimizer)
             metrics["learning_rate/value"] = float(f"{learning_rate:.7g}")  # the precision of float32
             metrics["time/epoch_seconds"] = time.perf_counter() - self._start_time
             _check_finite(self.model, metrics, epoch + 1)

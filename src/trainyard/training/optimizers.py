@@ -1,7 +1,9 @@
 """The optimizers that a config can select, ``optimizer=adam``. Classes, fields and most defaults are those of Keras.
 
 The default learning rates of adagrad, adadelta and ftrl are higher than in Keras, whose defaults barely train a model
-in a few epochs. Adafactor is not included: on MNIST its weights become NaN, in plain Keras too.
+in a few epochs. Two optimizers of Keras are not included. Adafactor: on MNIST its weights become NaN, in plain Keras
+too. ScheduleFreeAdamW: it reads its momentum after the update instead of before, and never evaluates or saves the
+averaged weights, so it is not the published algorithm (Defazio et al., 2024).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from trainyard.config import OptimizerConfig, register_optimizer, setting
 from trainyard.errors import ConfigError
+from trainyard.system import average_weights_at_updates
 
 if TYPE_CHECKING:
     import keras
@@ -35,8 +38,8 @@ class KerasOptimizer(OptimizerConfig):
     use_ema: bool = setting(False)
     """Whether to replace the final weights with their exponential moving average. `loss/val` is computed without it."""
     ema_momentum: float = setting(0.99, ge=0, lt=1)
-    """Momentum of the moving average: the fraction of the average that is kept at each step. Has no effect unless
-    `use_ema` is true."""
+    """Momentum of the moving average: the fraction of the average that is kept at each weight update. Has no effect
+    unless `use_ema` is true."""
     gradient_accumulation_steps: int | None = setting(None, ge=2)
     """Number of batches whose gradients are averaged for one weight update. `null` updates after each batch."""
 
@@ -58,7 +61,10 @@ class KerasOptimizer(OptimizerConfig):
                 "class from a property keras_class"
             )
         names = {spec.name for spec in dataclasses.fields(self)} - {"name", "learning_rate"}
-        return keras_class(learning_rate=learning_rate, **{name: getattr(self, name) for name in names})
+        optimizer = keras_class(learning_rate=learning_rate, **{name: getattr(self, name) for name in names})
+        if self.use_ema and self.gradient_accumulation_steps:
+            average_weights_at_updates(optimizer)
+        return optimizer
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields a problem if more than one kind of gradient clipping is set."""
@@ -134,7 +140,10 @@ class Adamax(_MomentOptimizer):
 @register_optimizer("nadam")
 @dataclass(kw_only=True, slots=True)
 class Nadam(_MomentOptimizer):
-    """Adam with Nesterov momentum (Dozat, 2016)."""
+    """Adam with Nesterov momentum (Dozat, 2016). The momentum rises to `beta_1` in 100 steps, in the paper in 25,000.
+
+    In Keras, the momentum of step t is ``beta_1 * (1 - 0.5 * 0.96**t)``; in the paper, the exponent is ``t / 250``.
+    """
 
 
 @register_optimizer("lamb")
@@ -172,13 +181,13 @@ class Adadelta(KerasOptimizer):
 @register_optimizer("ftrl")
 @dataclass(kw_only=True, slots=True)
 class Ftrl(KerasOptimizer):
-    """FTRL: follow the regularized leader (McMahan et al., 2013)."""
+    """FTRL: follow the regularized leader (McMahan et al., 2013). Weights without gradients become 0."""
 
     learning_rate: float = setting(0.05, gt=0)
     """Initial learning rate. The default is higher than that of Keras, which barely trains a deep network."""
     learning_rate_power: float = setting(-0.5, le=0)
     """Exponent that controls how fast step sizes shrink with the sum of squared gradients. 0 keeps them constant."""
-    initial_accumulator_value: float = setting(0.1, ge=0)
+    initial_accumulator_value: float = setting(0.1, gt=0)
     """Initial value of the sum of squared gradients."""
     l1_regularization_strength: float = setting(0.0, ge=0)
     """Strength of FTRL's L1 penalty on the weights. It is part of FTRL's formula for the weights, not of the gradient
@@ -204,10 +213,14 @@ class Lion(KerasOptimizer):
 @register_optimizer("muon")
 @dataclass(kw_only=True, slots=True)
 class Muon(KerasOptimizer):
-    """Muon: orthogonalized momentum for weight matrices, AdamW for all other weights (Jordan, 2024)."""
+    """Muon, scaled as in Moonlight (Liu et al., 2025), for weight matrices; AdamW for other weights.
+
+    Muon orthogonalizes the momentum (Jordan, 2024). Moonlight multiplies the update by 0.2 times the square root of the
+    larger dimension of the matrix, so that it is as large as that of AdamW.
+    """
 
     weight_decay: float | None = setting(0.004, ge=0)
-    """Weight decay of matrices: each step subtracts this fraction, times the learning rate. `null` disables it."""
+    """Weight decay of matrices: each step subtracts this fraction, times `learning_rate`. `null` disables it."""
     momentum: float = setting(0.95, ge=0, lt=1)
     """Decay rate per step of the momentum."""
     nesterov: bool = setting(True)
@@ -221,16 +234,4 @@ class Muon(KerasOptimizer):
     adam_beta_2: float = setting(0.999, ge=0, lt=1)
     """Decay rate per step of AdamW's moving average of squared gradients (second moment)."""
     adam_weight_decay: float = setting(0.004, ge=0)
-    """Weight decay of AdamW: each step subtracts this fraction, times the learning rate. 0 disables it."""
-
-
-@register_optimizer("schedule_free_adamw")
-@dataclass(kw_only=True, slots=True)
-class ScheduleFreeAdamW(_MomentOptimizer):
-    """Schedule-free AdamW: averages the weights instead of decaying the learning rate (Defazio et al., 2024)."""
-
-    learning_rate: float = setting(0.0025, gt=0)
-    """Learning rate after the warmup."""
-    epsilon: float = setting(1e-8, gt=0)
-    warmup_steps: int = setting(0, ge=0)
-    """Number of steps in which the learning rate first rises linearly from 0. 0 disables warmup."""
+    """Weight decay of AdamW: each step subtracts this fraction, times `learning_rate`. 0 disables it."""

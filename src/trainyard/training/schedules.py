@@ -37,6 +37,14 @@ class Exponential(ScheduleConfig):
     staircase: bool = setting(False)
     """If true, the learning rate drops once every `decay_epochs` epochs. If false, it decays a little at each step."""
 
+    def find_rounding_effects(self, steps_per_epoch: int) -> Iterator[str]:
+        """Yields a warning if the learning rate decays more slowly, because `decay_epochs` is less than a step."""
+        if self.decay_epochs * steps_per_epoch < 1:
+            yield (
+                f"schedule.decay_epochs: {self.decay_epochs:g} is less than a step, with {steps_per_epoch} steps per "
+                f"epoch. The learning rate is multiplied by {self.decay_rate:g} at each step"
+            )
+
     def build(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> LearningRate:  # noqa: ARG002 - the interface
         """Builds `keras.optimizers.schedules.ExponentialDecay`."""
         import keras
@@ -51,12 +59,13 @@ class Cosine(ScheduleConfig):
     """Cosine decay over the whole training, without restarts (Loshchilov and Hutter, 2016). Warmup is optional."""
 
     final_fraction: float = setting(0.0, ge=0, le=1)
-    """Learning rate at the last step, as a fraction of `optimizer.learning_rate`. 0 decays to zero."""
+    """Learning rate at the end of the training, as a fraction of `optimizer.learning_rate`. The last step still has a
+    slightly higher rate. 0 decays to zero."""
     warmup_epochs: float = setting(0.0, ge=0)
     """Number of epochs in which the learning rate first rises linearly from 0. 0 disables warmup."""
 
     def build(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> LearningRate:
-        """Builds `keras.optimizers.schedules.CosineDecay`. It reaches its final value at the last step."""
+        """Builds `keras.optimizers.schedules.CosineDecay`. It reaches its final value after the last step."""
         import keras
 
         steps = epochs * steps_per_epoch
@@ -67,6 +76,14 @@ class Cosine(ScheduleConfig):
         return decay(
             0.0, steps - warmup_steps, self.final_fraction, warmup_target=learning_rate, warmup_steps=warmup_steps
         )
+
+    def find_rounding_effects(self, steps_per_epoch: int) -> Iterator[str]:
+        """Yields a warning if there is no warmup, because it is less than half a step."""
+        if self.warmup_epochs and not round(self.warmup_epochs * steps_per_epoch):
+            yield (
+                f"schedule.warmup_epochs: {self.warmup_epochs:g} is less than half a step, with {steps_per_epoch} "
+                "steps per epoch. There is no warmup"
+            )
 
     def training_problems(self, epochs: int) -> Iterator[tuple[str, str]]:
         """Yields a problem if the warmup is not shorter than the training."""
@@ -80,7 +97,8 @@ class Piecewise(ScheduleConfig):
     """Piecewise constant learning rate, which changes after the given epochs."""
 
     at_epochs: list[float] = setting([6.0, 8.0], gt=0, nonempty=True)
-    """Numbers of finished epochs after which the learning rate changes, in increasing order. Fractions are allowed."""
+    """Numbers of finished epochs after which the learning rate changes, in increasing order. Fractions are allowed, and
+    are rounded to a step."""
     factors: list[float] = setting([0.1, 0.01], gt=0, nonempty=True)
     """Learning rate after each change, as a multiple of `optimizer.learning_rate`: one value per change."""
 
@@ -92,11 +110,25 @@ class Piecewise(ScheduleConfig):
         if any(later <= earlier for earlier, later in itertools.pairwise(self.at_epochs)):
             yield "at_epochs", f"expected increasing numbers, got {self.at_epochs}"
 
+    def find_rounding_effects(self, steps_per_epoch: int) -> Iterator[str]:
+        """Yields a warning if a learning rate is never used, because the next change is at the same step."""
+        starts = [0, *self._count_steps(steps_per_epoch)]
+        changes = zip([1.0, *self.factors], itertools.pairwise(starts), strict=False)
+        if unused := [factor for factor, (start, end) in changes if start == end]:
+            yield (
+                f"schedule.at_epochs: {self.at_epochs} are the steps {starts[1:]}, with {steps_per_epoch} steps per "
+                f"epoch. The learning rates with the factors {unused} are never used"
+            )
+
     def build(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> LearningRate:  # noqa: ARG002 - the interface
         """Builds `keras.optimizers.schedules.PiecewiseConstantDecay`."""
         import keras
 
         # Keras changes the value after a boundary, so the boundary is the last step with the old value
-        boundaries = [round(epoch * steps_per_epoch) - 1 for epoch in self.at_epochs]
+        boundaries = [step - 1 for step in self._count_steps(steps_per_epoch)]
         values = [learning_rate, *(learning_rate * factor for factor in self.factors)]
         return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
+
+    def _count_steps(self, steps_per_epoch: int) -> list[int]:
+        """Returns the number of steps before each change."""
+        return [round(epoch * steps_per_epoch) for epoch in self.at_epochs]

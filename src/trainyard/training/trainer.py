@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from trainyard.config import RunConfig
 from trainyard.data import BatchMaker, Dataset, build_batch_maker, describe_streaming
-from trainyard.errors import TrainingError, summarize_error
-from trainyard.system import Progress, clear_xla_cache, describe_numerics, explain_out_of_memory, write_digests
+from trainyard.errors import TrainingError
+from trainyard.system import (
+    Progress,
+    clear_xla_cache,
+    describe_numerics,
+    explain_out_of_memory,
+    list_layers,
+    write_digests,
+)
 from trainyard.training.best_model import BestModel, build_best_model_saver
 from trainyard.training.callbacks import (
     LogEpoch,
@@ -25,6 +32,7 @@ from trainyard.training.checkpoint import CheckpointPlan, build_checkpointer
 from trainyard.training.compiled_engine import CompiledEngine
 from trainyard.training.engine import EpochPlan
 from trainyard.training.fit_engine import EXECUTION_STEPS, FitEngine
+from trainyard.training.layer_errors import describe_layer_error, explain_training_errors
 from trainyard.training.xla import XlaChoice, choose_xla
 
 if TYPE_CHECKING:
@@ -78,8 +86,8 @@ def train(
     `checkpoints` neither writes nor resumes from a checkpoint; None for `best` does not save the best model. If the
     training was resumed, the returned history includes the epochs before.
 
-    Raises a TrainingError with the epoch if the loss or a weight is no longer finite, or memory runs out; also if the
-    config requires an engine or XLA, and it can't train this model.
+    Raises a TrainingError with the epoch if the loss or a weight is no longer finite, memory runs out, or a layer
+    fails; also if the config requires an engine, XLA or a precision, and it can't train this model.
     """
     start, initial_epoch = checkpoints.start if checkpoints else None, 0
     if start:
@@ -91,8 +99,11 @@ def train(
         initial_epoch=initial_epoch,
     )
     batches = build_batch_maker(config, dataset, plan.seed)
+    steps = plan.count_steps_per_epoch(len(dataset.train))
+    for warning in config.schedule.find_rounding_effects(steps):
+        progress.detail(f"warning: {warning}")
     with explain_out_of_memory(lambda: "preparing the training"):
-        compile_model(model, config, batches_per_epoch=plan.count_steps_per_epoch(len(dataset.train)))
+        compile_model(model, config, batches_per_epoch=steps)
     history = list(start.history) if start else []
     epoch_logger = build_epoch_logger(history, plan.epochs, progress, log_epoch)
     stopping = build_early_stopping(config.training.early_stopping)
@@ -103,7 +114,7 @@ def train(
     streaming = describe_streaming(dataset, config.dataset.memory)
     if streaming:
         progress.detail(streaming)
-    with explain_out_of_memory(lambda: "preparing the training"):
+    with explain_training_errors(model, lambda: "preparing the training"):
         choice = choose_engine(model, dataset, batches, config, callbacks, stream=bool(streaming))
     progress.detail(f"engine {choice.engine.name}: {choice.reason}")
     progress.detail(f"XLA {choice.xla}")
@@ -114,8 +125,8 @@ def train(
         all_callbacks.append(build_checkpointer(all_callbacks, history, checkpoints, numerics, progress.detail))
     if best:
         all_callbacks.append(build_best_model_saver(best, history, progress.detail))
-    with explain_out_of_memory(lambda: f"training, in epoch {len(history) + 1}"):
-        choice.engine.run(plan, all_callbacks, lambda *steps: progress.step(steps[0], plan.epochs, *steps[1:]))
+    with explain_training_errors(model, lambda: f"training, in epoch {len(history) + 1}"):
+        choice.engine.run(plan, all_callbacks, lambda epoch, *done: progress.step(epoch, plan.epochs, *done))
     seconds = time.perf_counter() - start_time
     return TrainResult(
         history=history,
@@ -129,9 +140,19 @@ def train(
 
 
 def compile_model(model: keras.Model, config: RunConfig, batches_per_epoch: int) -> None:
-    """Compiles a built model with the optimizer, schedule and loss of the config. The schedule counts steps."""
+    """Compiles a built model with the optimizer, schedule and loss of the config. The schedule counts steps.
+
+    Raises a TrainingError if a layer with mixed precision has a penalty of its outputs.
+    """
     import keras
 
+    for layer in list_layers(model):
+        if layer.activity_regularizer is not None and layer.compute_dtype != "float32":
+            raise TrainingError(
+                f"model: layer {layer.name}: activity_regularizer is not possible with training.precision="
+                f"{config.training.precision}, because Keras can't add a penalty in {layer.compute_dtype} to the loss. "
+                "Remove it, or set training.precision=float32"
+            )
     learning_rate = config.schedule.build(config.optimizer.learning_rate, config.training.epochs, batches_per_epoch)
     accuracy = keras.metrics.CategoricalAccuracy if config.loss.one_hot else keras.metrics.SparseCategoricalAccuracy
     model.compile(
@@ -174,7 +195,7 @@ def choose_engine(
         except (TrainingError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001 - a layer can raise anything while it is traced; fit may still work
-            reason = f"the model can't be compiled into one program: {type(error).__name__}: {summarize_error(error)}"
+            reason = f"the model can't be compiled into one program: {describe_layer_error(model, error)}"
     if setting == "compiled":
         raise TrainingError(
             f"training.engine: expected a training that can be compiled, but {reason}. Set training.engine=auto"
@@ -198,7 +219,7 @@ def _build_compiled_engine(
         try:
             return EngineChoice(_compile_with_xla(build), reason, xla)
         except tf.errors.OpError as error:
-            problem = f"XLA can't compile the model: {summarize_error(error)}"
+            problem = f"XLA can't compile the model: {describe_layer_error(model, error)}"
             if training.xla == "on":
                 raise TrainingError(f"training.xla: {problem}. Set training.xla=auto") from error
             xla = XlaChoice(on=False, reason=problem)

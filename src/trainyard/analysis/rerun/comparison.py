@@ -8,13 +8,16 @@ standard errors of the difference of two binomial proportions, for the number of
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+
+from trainyard.analysis.compare.predictions import Predictions
 from trainyard.analysis.rerun.original import OriginalRun
 from trainyard.evaluation import compute_std, compute_t_quantile
-from trainyard.tracking import RunRecord, names
+from trainyard.tracking import names
 
 MIN_SIBLINGS = 5
 """Minimum number of runs with other seeds for a spread that is computed from them."""
@@ -23,6 +26,8 @@ _TEST = ("/test", "_by_class/")
 """Parts of the names of test metrics."""
 _EPOCH = ("/train", "/val")
 """Endings of the names of epoch metrics, without those that measure time."""
+_LISTED_METRICS = 3
+"""Number of different metrics that are listed by name."""
 _TAGS = {
     "commit": names.GIT_COMMIT, "uncommitted changes": names.GIT_DIRTY, "threads": "threads", "engine": "engine",
     "xla": "xla", "determinism": "determinism", "digest of the data": "dataset_digest",
@@ -64,6 +69,8 @@ class RerunComparison:
 
     Attributes:
         likeness: How similar the runs are, or None if the original did not finish or has no test accuracy.
+        different: The parts of the result that differ: weights, data, epoch metrics, predictions or test metrics, one
+            line each. Empty if the runs are bitwise identical or were not compared.
         before: Test accuracy of the original, or None if it has none.
         now: Test accuracy of the rerun.
         spread: Limit for the difference of the accuracies, and a text that explains how it was estimated.
@@ -73,6 +80,7 @@ class RerunComparison:
     """
 
     likeness: Likeness | None
+    different: Sequence[str]
     before: float | None
     now: float
     spread: tuple[float, str]
@@ -101,8 +109,11 @@ def compare_runs(
     """
     before, now = original.run.metrics, rerun.run.metrics
     spread = _estimate_spread(now[_ACCURACY], siblings, test_images)
+    is_comparable = original.run.status == "FINISHED" and _ACCURACY in before
+    different = _find_different_parts(original, rerun) if is_comparable else []
     return RerunComparison(
-        likeness=_classify_likeness(original.run, rerun.run, spread[0]),
+        likeness=_classify_likeness(before, now, different, spread[0]) if is_comparable else None,
+        different=different,
         before=before.get(_ACCURACY),
         now=now[_ACCURACY],
         spread=spread,
@@ -112,17 +123,54 @@ def compare_runs(
     )
 
 
-def _classify_likeness(first: RunRecord, second: RunRecord, spread: float) -> Likeness | None:
-    """Returns how similar two runs are; None if the first is not FINISHED or has no test accuracy."""
-    before, now = first.metrics, second.metrics
-    if first.status != "FINISHED" or _ACCURACY not in before:
-        return None
-    if first.tags.get(names.WEIGHTS_DIGEST) == second.tags[names.WEIGHTS_DIGEST]:
+def _classify_likeness(
+    before: Mapping[str, float], now: Mapping[str, float], different: Sequence[str], spread: float
+) -> Likeness:
+    """Returns how similar two runs are, from their metrics and the different parts of their results."""
+    if not different:
         return Likeness.BITWISE
-    test_metrics = {name for name in {**before, **now} if any(part in name for part in _TEST)}
-    if all(_is_equal(before.get(name), now.get(name)) for name in test_metrics):
+    if not _find_different_test_metrics(before, now):
         return Likeness.METRICS
     return Likeness.SPREAD if abs(before[_ACCURACY] - now[_ACCURACY]) <= spread else Likeness.DRIFTED
+
+
+def _find_different_parts(original: OriginalRun, rerun: OriginalRun) -> list[str]:
+    """Returns the parts of the results of two runs that are not bitwise identical, one line each."""
+    before, now = original.run, rerun.run
+    parts = [
+        part
+        for part, tag in (("weights", names.WEIGHTS_DIGEST), ("data", names.DATASET_DIGEST))
+        if before.tags.get(tag) is None or before.tags.get(tag) != now.tags.get(tag)
+    ]
+    if epoch := _find_first_difference(original, rerun):
+        parts.append(f"metrics of epoch {epoch}")
+    parts += _compare_predictions(original.predictions, rerun.predictions)
+    if metrics := _find_different_test_metrics(before.metrics, now.metrics):
+        hidden_count = len(metrics) - _LISTED_METRICS
+        more = f" and {hidden_count} more" if hidden_count > 0 else ""
+        parts.append(f"test metrics: {', '.join(metrics[:_LISTED_METRICS])}{more}")
+    return parts
+
+
+def _compare_predictions(before: Predictions | None, now: Predictions | None) -> list[str]:
+    """Returns an empty list if all predictions are bitwise identical, otherwise one line on what differs."""
+    if before is None or now is None:
+        return ["predictions: those of the original run can't be read"]
+    if len(before.actual) != len(now.actual):
+        return [f"predictions: for {len(now.actual):,} test images, was {len(before.actual):,}"]
+    pairs = {
+        "labels of the test images": (before.actual, now.actual),
+        "predicted classes": (before.predicted, now.predicted),
+        "predicted probabilities": (before.probability, now.probability),
+    }
+    counts = {name: int(np.count_nonzero(first != second)) for name, (first, second) in pairs.items()}
+    return [f"{name}: {count:,} of {len(now.actual):,} images" for name, count in counts.items() if count]
+
+
+def _find_different_test_metrics(before: Mapping[str, float], now: Mapping[str, float]) -> list[str]:
+    """Returns the names of the test metrics that differ, or that only one run has."""
+    test_metrics = [name for name in {**before, **now} if any(part in name for part in _TEST)]
+    return [name for name in test_metrics if not _is_equal(before.get(name), now.get(name))]
 
 
 def _estimate_spread(accuracy: float, siblings: Sequence[float], images: int) -> tuple[float, str]:

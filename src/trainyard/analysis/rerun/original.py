@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainyard.analysis.compare.predictions import Predictions, load_predictions
 from trainyard.config import (
     COMPONENT_GROUPS,
     RunConfig,
@@ -20,7 +21,7 @@ from trainyard.config import (
     get_override_key,
     load_config,
 )
-from trainyard.errors import ConfigError
+from trainyard.errors import ConfigError, TrackingError
 from trainyard.runs import find_run
 from trainyard.tracking import RunRecord, TrackingStore, names
 
@@ -47,6 +48,7 @@ class OriginalRun:
         machine: Description of the machine, as returned by `collect_machine_info`; empty if the run ended before it was
             written.
         versions: Versions of all installed packages, by name.
+        predictions: Predictions on the test images; None if the run did not finish, or they can't be read.
     """
 
     run: RunRecord
@@ -54,6 +56,7 @@ class OriginalRun:
     epochs: Mapping[int, Mapping[str, float]]
     machine: Mapping[str, Any]
     versions: Mapping[str, str]
+    predictions: Predictions | None
 
 
 def load_original(reference: str, store: TrackingStore | None) -> OriginalRun:
@@ -65,7 +68,18 @@ def load_original(reference: str, store: TrackingStore | None) -> OriginalRun:
     """
     run = find_run(reference, store, _COMMAND)
     with run.open_files(CONFIG, ENVIRONMENT) as folder:
-        return OriginalRun(run, load_config(folder / CONFIG), run.load_history(), *load_environment(folder))
+        config, environment = load_config(folder / CONFIG), load_environment(folder)
+    return OriginalRun(run, config, run.load_history(), *environment, _load_predictions(run))
+
+
+def _load_predictions(run: RunRecord) -> Predictions | None:
+    """Returns the predictions of a run on the test images; None if it did not finish, or they can't be read."""
+    if run.status != "FINISHED":
+        return None
+    try:
+        return load_predictions(run)
+    except (ConfigError, TrackingError):
+        return None
 
 
 def restore_config(

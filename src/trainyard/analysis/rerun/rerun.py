@@ -51,7 +51,7 @@ class RerunResult:
 
     @property
     def is_bitwise(self) -> bool:
-        """Whether all weights of the two runs are the same."""
+        """Whether weights, data, metrics and predictions of the two runs are bitwise identical."""
         return self.comparison.likeness is Likeness.BITWISE
 
     def __repr__(self) -> str:
