@@ -211,22 +211,20 @@ def winner_of(ranking):
 def test_page_describes_the_best_point_its_lead_and_the_command_to_train_it(ranking, sweep_of, tmp_path):
     text = Page(write(tmp_path, ranking, winner=winner_of(ranking))[1]).text
     assert "model.hidden_units [64, 64, 64], optimizer.learning_rate 0.001" in text
-    assert (
-        "0.0002 ahead of wide; p = 0.81 (t-test of these two); not significant after correction for all points" in text
-    )
+    assert "0.0002 ahead of wide; not significant (Tukey's range test of all points, p = " in text
     assert "accuracy/test 0.9712" in text
     assert "trainyard train experiment=winner" in text
     assert "abc123" in text
     clear = rank(sweep_of({"good": [0.9, 0.91, 0.9], "bad": [0.5, 0.51, 0.49]}), "accuracy/val")
     assert (
-        "(t-test of these two); significant after correction for all points"
-        in write(tmp_path, clear, winner=winner_of(clear))[1]
+        "0.4033 ahead of bad; significant (Tukey's range test of all points, p = "
+        in Page(write(tmp_path, clear, winner=winner_of(clear))[1]).text
     )
     level = rank(sweep_of({"one": [0.9], "other": [0.9]}), "accuracy/val")
     assert "none: other has the same value" in write(tmp_path, level, winner=winner_of(level))[1]
     once = rank(sweep_of({"good": [0.9], "bad": [0.5]}), "accuracy/val")
     assert (
-        "0.4000 ahead of bad; both have only one seed, so it may be chance"
+        "0.4000 ahead of bad; too few seeds to test the difference, so it may be due to chance"
         in write(tmp_path, once, winner=winner_of(once))[1]
     )
 

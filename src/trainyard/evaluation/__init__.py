@@ -2,12 +2,13 @@
 
 from trainyard.evaluation import scoring
 from trainyard.evaluation.calibration import Calibration, measure_calibration
+from trainyard.evaluation.range_test import count_tied
 from trainyard.evaluation.ranking import (
     TEST_METRICS,
     RankedPoint,
     RankedRun,
     Ranking,
-    compare_first_two,
+    compute_lead_p_value,
     count_decimals,
     higher_is_better,
     is_proportion,

@@ -1,22 +1,13 @@
 """Ranks the points of a sweep and determines which of them do not differ significantly from the best.
 
-With several seeds per point a sweep shows not only an order but also how certain it is. The seed determines the split,
-the weights and the order of the images, so two points with the same seed have the same random influences and are
-compared by a paired t-test. Points that share fewer than two seeds, for example because trials failed, are compared by
-Welch's t-test, which does not assume equal variances. The best point is compared with every other point. Some of these
-comparisons would be significant by chance, so the p-values are corrected by Holm's step-down procedure (S. Holm, A
-simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 1979).
-
-What this guarantees: a point that is as good as any other is reported as significantly worse in fewer than 5 of 100
-sweeps (simulated: 1 of 100 for 16 equal points). It does not guarantee that no such point is reported, because the best
-is selected among all of them: among 16 equal points, at least one is in 10, 14 and 18 of 100 sweeps with 3, 5 and 10
-seeds. Keep all points that do not differ significantly from the best; their order may be due to chance.
+With several seeds per point a sweep shows not only an order but also how certain it is: `range_test` compares the best
+point with those below it, down to the first that is significantly worse. Keep all points above it; their order may be
+due to chance. ``docs/sweeps.md`` lists simulated error rates.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import re
 import statistics
@@ -24,15 +15,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainyard.evaluation.statistics import (
-    SIGNIFICANCE_LEVEL,
-    Estimate,
-    adjust_by_holm,
-    estimate_difference,
-    estimate_mean,
-    estimate_paired_difference,
-    find_step,
-)
+from trainyard.evaluation.range_test import TwoWayLayout, Values, count_tied
+from trainyard.evaluation.statistics import SIGNIFICANCE_LEVEL, compute_range_p_value, estimate_mean, find_step
 
 TEST_METRICS = ("accuracy/test", "loss/test", "f1_macro/test")
 _LOWER_IS_BETTER = {"loss", "error", "errors", "ece", "mae", "mse", "rmse", "nll", "perplexity", "time", "seconds"}
@@ -81,8 +65,8 @@ class RankedPoint:
             `high` is the upper end.
         metrics: Means of the test metrics.
         is_pruned: Whether the sweep stopped the point before all its seeds had finished.
-        tied: Whether the point does not differ significantly from the best. True for the best itself. False for pruned
-            points below the best, which are not tested.
+        tied: Whether the point does not differ significantly from the best. True for the best itself. False for points
+            below the first that is significantly worse and pruned points below the best, which are not tested.
     """
 
     point: int
@@ -126,7 +110,7 @@ class Ranking:
         objective: Metric that is compared, or None.
         points: The points that have a finished run. Pruned points are below all others.
         n_tied: Number of points at the top that do not differ significantly from the best, including the best; 0 if
-            nothing is compared. A lower point can be `tied` as well, if it has a large spread or only one seed.
+            nothing is compared.
     """
 
     objective: str | None
@@ -167,23 +151,15 @@ class Ranking:
                 f"{best.label} ranks first: {self.objective} {best.describe()}. "
                 f"Each point has one seed, so the differences may be due to chance. {advice}"
             )
-        lower = [number for number, point in enumerate(self.points, 1) if point.tied and number > self.n_tied]
         if self.n_tied == 1:
-            top = f"{best.label} is {'first' if lower else 'best'}: {result}."
-        else:
-            subject = f"All {count:,}" if self.n_tied == count else f"The first {self.n_tied:,}"
-            others = self.points[1 : min(self.n_tied, MAX_NAMED_TIED)]
-            named = [f"{best.label} ({self.objective} {best.describe()})"]
-            named += [f"{point.label} ({point.describe()})" for point in others]
-            suffix = f" and {self.n_tied - MAX_NAMED_TIED:,} more" if self.n_tied > MAX_NAMED_TIED else ""
-            top = (
-                f"{subject} do not differ significantly ({100 * SIGNIFICANCE_LEVEL:g} % level): "
-                f"{', '.join(named)}{suffix}."
-            )
-        if not lower:
-            return top
-        subject = f"Rank {lower[0]} does" if len(lower) == 1 else f"{len(lower):,} lower ranks do"
-        return f"{top} {subject} not differ significantly from the best either, due to few seeds or a large spread."
+            return f"{best.label} is best: {result}."
+        subject = f"All {count:,}" if self.n_tied == count else f"The first {self.n_tied:,}"
+        others = self.points[1 : min(self.n_tied, MAX_NAMED_TIED)]
+        named = [f"{best.label} ({self.objective} {best.describe()})"]
+        named += [f"{point.label} ({point.describe()})" for point in others]
+        suffix = f" and {self.n_tied - MAX_NAMED_TIED:,} more" if self.n_tied > MAX_NAMED_TIED else ""
+        level = f"{100 * SIGNIFICANCE_LEVEL:g} % level"
+        return f"{subject} do not differ significantly ({level}): {', '.join(named)}{suffix}."
 
 
 def rank(runs: Sequence[RankedRun], objective: str | None, pruned: Collection[int] = ()) -> Ranking:
@@ -206,35 +182,36 @@ def rank(runs: Sequence[RankedRun], objective: str | None, pruned: Collection[in
     if objective is None or not points:
         return Ranking(objective=objective, points=points, n_tied=0)
     sign = -1 if higher_is_better(objective) else 1
-    best, *others = sorted(points, key=lambda point: (point.is_pruned, sign * statistics.fmean(point.values)))
-    tested = [point for point in others if point.is_pruned == best.is_pruned]
-    differences = [compare_points(point, best, step) for point in tested]
-    p_values = adjust_by_holm([difference.p_value for difference in differences])
-    ranked = [dataclasses.replace(best, tied=True)]
-    for point, difference, p_value in zip(tested, differences, p_values, strict=True):
-        significantly_worse = p_value < SIGNIFICANCE_LEVEL and sign * difference.value > 0
-        ranked.append(dataclasses.replace(point, tied=not significantly_worse))
-    ranked += others[len(tested) :]
-    n_tied = sum(1 for _ in itertools.takewhile(lambda point: point.tied, ranked))
-    return Ranking(objective=objective, points=ranked, n_tied=n_tied)
+    points.sort(key=lambda point: (point.is_pruned, sign * statistics.fmean(point.values)))
+    n_tied = count_tied(_orient_values(points, objective), step)
+    points = [dataclasses.replace(point, tied=position < n_tied) for position, point in enumerate(points)]
+    return Ranking(objective=objective, points=points, n_tied=n_tied)
 
 
-def compare_points(first: RankedPoint, second: RankedPoint, step: float = 0.0) -> Estimate:
-    """Returns the difference of two points, first - second; `step` is the smallest difference of two values.
+def compute_lead_p_value(ranking: Ranking) -> float | None:
+    """Returns the p-value of the range test for the first two points, or None if it does not test them.
 
-    Uses the paired t-test over the shared seeds if there are at least two, else Welch's t-test over all seeds.
+    They are not tested if the variance is unknown, or if only the second point was pruned.
     """
-    shared = first.by_seed.keys() & second.by_seed.keys()
-    if len(shared) > 1:
-        values, other_values = ([point.by_seed[seed] for seed in shared] for point in (first, second))
-        return estimate_paired_difference(values, other_values, step)
-    return estimate_difference(first.values, second.values, step)
-
-
-def compare_first_two(ranking: Ranking) -> Estimate:
-    """Compares the first two points of a ranking that has an objective; see `compare_points`."""
+    tested = _orient_values(ranking.points, ranking.objective or "")
     step = find_step([value for point in ranking.points for value in point.values])
-    return compare_points(ranking.points[0], ranking.points[1], step)
+    difference = TwoWayLayout(tested, step).compare_with_first(1) if len(tested) > 1 else None
+    if difference is None:
+        return None
+    return compute_range_p_value(difference.t, len(tested), difference.degrees_of_freedom)
+
+
+def _orient_values(points: Sequence[RankedPoint], objective: str) -> list[Values]:
+    """Returns the values of the points that are tested against the first one, such that higher values are better.
+
+    Pruned points below a point that was not pruned are left out.
+    """
+    sign = 1 if higher_is_better(objective) else -1
+    return [
+        {seed: sign * value for seed, value in point.by_seed.items()}
+        for point in points
+        if point.is_pruned == points[0].is_pruned
+    ]
 
 
 def higher_is_better(metric: str) -> bool:

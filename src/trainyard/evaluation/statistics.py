@@ -9,6 +9,7 @@ Student's t-distribution is from `scipy.special`, because `scipy.stats` takes a 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import statistics
@@ -61,14 +62,6 @@ def estimate_difference(
     return _build_estimate(difference, math.sqrt(variance), degrees_of_freedom, confidence)
 
 
-def estimate_paired_difference(
-    first: Sequence[float], second: Sequence[float], step: float = 0.0, confidence: float = CONFIDENCE_LEVEL
-) -> Estimate:
-    """Returns the mean of `first` minus `second` by the paired t-test. Both have the same runs, at least two."""
-    differences = [before - now for before, now in zip(first, second, strict=True)]
-    return estimate_mean(differences, math.sqrt(2) * step, confidence)  # both values are rounded
-
-
 def compute_std(values: Sequence[float], step: float = 0.0) -> float:
     """Returns the sample standard deviation of at least two values, at least that of rounding to `step`."""
     return math.sqrt(max(statistics.variance(values), step**2 / 12))
@@ -93,16 +86,19 @@ def compute_mcnemar_p_value(only_first: int, only_second: int) -> float:
     return float(binomtest(only_first, count).pvalue) if count else 1.0
 
 
-def adjust_by_holm(p_values: Sequence[float]) -> list[float]:
-    """Returns p-values with Holm's correction (1979): the smallest times n, the next times n - 1, and so on.
+def compute_range_p_value(t: float, count: int, degrees_of_freedom: float) -> float:
+    """Returns the p-value of Tukey's range test for a difference of two of `count` means, in standard errors."""
+    from scipy.stats import studentized_range
 
-    The correction keeps the order of the p-values, and no corrected value exceeds 1.
-    """
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for position, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min((len(p_values) - position) * p_values[index], 1.0))
-        adjusted[index] = largest
-    return adjusted
+    return float(studentized_range.sf(math.sqrt(2) * abs(t), count, degrees_of_freedom))
+
+
+@functools.cache
+def compute_range_quantile(count: int, degrees_of_freedom: float, level: float = SIGNIFICANCE_LEVEL) -> float:
+    """Returns the limit that the range of `count` equal means, in standard errors, exceeds with probability `level`."""
+    from scipy.stats import studentized_range
+
+    return float(studentized_range.ppf(1 - level, count, degrees_of_freedom)) / math.sqrt(2)
 
 
 def find_step(values: Sequence[float]) -> float:

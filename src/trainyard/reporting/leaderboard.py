@@ -122,10 +122,10 @@ def explain_ranking(ranking: Ranking) -> str:
         return "Each point has one seed, so it is unknown whether the differences are due to chance."
     pruned = " Points that were pruned are last, with the seeds that finished, and are not tested."
     return (
-        f"≈ marks points that do not differ significantly from the best ({100 * SIGNIFICANCE_LEVEL:g} % level; "
-        "t-tests, paired by seed where possible, with Holm's correction for multiple comparisons). ± is the standard "
-        f"deviation over the seeds. The interval is the {100 * CONFIDENCE_LEVEL:g} % confidence interval of the mean "
-        f"(Student's t).{pruned if any(point.is_pruned for point in ranking.points) else ''}"
+        f"≈ marks the points at the top that do not differ significantly from the best ({100 * SIGNIFICANCE_LEVEL:g} % "
+        "level; Tukey's range test, after subtraction of the effect of each seed). ± is the standard deviation over "
+        f"the seeds. The interval is the {100 * CONFIDENCE_LEVEL:g} % confidence interval of the mean."
+        f"{pruned if any(point.is_pruned for point in ranking.points) else ''}"
     )
 
 

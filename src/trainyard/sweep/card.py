@@ -6,13 +6,14 @@ scripts, the rows stay in ranking order.
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from trainyard.evaluation import Ranking, Trial, compare_first_two
+from trainyard.evaluation import Ranking, Trial, compute_lead_p_value
 from trainyard.reporting import (
     MAX_CARD_ROWS,
     build_card_columns,
@@ -171,16 +172,18 @@ def _describe_lead(ranking: Ranking) -> str:
     """Returns how far the best point is ahead of the second, and whether the difference is significant."""
     if len(ranking.points) < 2:  # noqa: PLR2004 - a lead needs a second point
         return ""
-    second, difference = ranking.points[1], compare_first_two(ranking)
-    if second.is_pruned and not ranking.points[0].is_pruned:
+    best, second = ranking.points[:2]
+    if second.is_pruned and not best.is_pruned:
         return "all other points were pruned"
-    if not difference.value:
+    difference = abs(statistics.fmean(best.values) - statistics.fmean(second.values))
+    if not difference:
         return f"none: {second.label} has the same value"
-    lead = f"{abs(difference.value):.4f} ahead of {second.label}"
-    if min(ranking.points[0].n, second.n) < 2:  # noqa: PLR2004 - a test needs two values of each
-        return f"{lead}; {'one of them has' if ranking.has_repeats else 'both have'} only one seed, so it may be chance"
+    lead = f"{difference:.4f} ahead of {second.label}"
+    p_value = compute_lead_p_value(ranking)
+    if p_value is None:
+        return f"{lead}; too few seeds to test the difference, so it may be due to chance"
     significance = "not significant" if second.tied else "significant"
-    return f"{lead}; p = {difference.p_value:.2g} (t-test of these two); {significance} after correction for all points"
+    return f"{lead}; {significance} (Tukey's range test of all points, p = {p_value:.2g})"
 
 
 def _describe_cost(page: CardPage) -> dict[str, str]:
