@@ -433,9 +433,9 @@ def test_curves_end_at_the_last_epoch_that_all_seeds_reached(sweep_of):
     long, short = sweep_of({"a": [0.9, 0.8]}, epochs=6), sweep_of({"a": [0.9, 0.8]}, epochs=4)
     (point,) = rank([long[0], short[1]], "accuracy/val").points
     curve = ranking._build_point_curve(point, "accuracy/val")
-    assert curve.mean == pytest.approx([1 - (0.9 * epoch / 6 + 0.8 * epoch / 4) / 2 for epoch in range(1, 5)])
-    assert curve.low[-1] == pytest.approx(1 - 0.8)
-    assert curve.high[-1] == pytest.approx(1 - 0.6)
+    assert curve.mean == pytest.approx([(0.9 * epoch / 6 + 0.8 * epoch / 4) / 2 for epoch in range(1, 5)])
+    assert curve.low[-1] == pytest.approx(0.7 - 0.1 * 2**0.5)  # the seeds end at 0.6 and 0.8
+    assert curve.high[-1] == pytest.approx(0.7 + 0.1 * 2**0.5)
 
 
 def test_curves_are_not_drawn_without_values_of_the_objective(sweep_of, tmp_path):
@@ -445,12 +445,39 @@ def test_curves_are_not_drawn_without_values_of_the_objective(sweep_of, tmp_path
     assert not (tmp_path / "learning_curves.png").exists()
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.015, 0.06), (0.021, 0.049), (0.9, 1.4), (0.001, 3.0)])
-@pytest.mark.parametrize("metric", ["accuracy/val", "loss/val"])
-def test_a_logarithmic_axis_has_at_least_three_labels(low, high, metric):
+def make_curve(*means, std=0.0):
+    mean = np.array(means)
+    return ranking.PointCurve("a", mean, mean - std, mean + std, 1)
+
+
+def set_axis(metric, best, others=()):
     axes = style.build_axes(4, 4, left=1, bottom=1, right=1, top=1)
-    ranking._set_error_axis(axes, metric, low, high)
+    ranking._set_value_axis(axes, metric, best, others)
+    low, high = axes.get_ylim()
     assert sum(low <= tick <= high for tick in axes.get_yticks()) >= 3
+    return low, high, axes.get_yscale()
+
+
+def test_the_axis_of_an_accuracy_is_linear_and_shows_all_curves():
+    low, high, scale = set_axis("accuracy/val", [make_curve(0.5, 0.99, std=0.02)], [make_curve(0.1, 0.2)])
+    assert scale == "linear"
+    assert low < 0.1
+    assert 1 < high < 1.05
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [((3.0, 0.02), "log"), ((3.0, 0.04), "linear"), ((3.0, 0.0), "linear"), ((3.0, -1.0), "linear")],
+)
+def test_the_axis_of_a_loss_is_logarithmic_only_if_it_spans_two_decades(values, scale):
+    low, high, actual = set_axis("loss/val", [make_curve(*values)])
+    assert actual == scale
+    assert low < min(values) < max(values) < high
+
+
+def test_a_loss_that_diverges_does_not_extend_the_axis():
+    others = [make_curve(2.0, 1.5), make_curve(2.0, 1.2), make_curve(2.0, 1.1), make_curve(2.0, 1e9)]
+    assert set_axis("loss/val", [make_curve(2.0, 1.0)], others)[1] < 3
 
 
 def test_points_without_errors_are_drawn(sweep_of, tmp_path):
@@ -487,11 +514,27 @@ def test_ranking_is_not_drawn_without_an_objective_or_a_second_point(sweep_of, t
     assert not (tmp_path / "x.png").exists()
 
 
-def test_an_outlier_does_not_extend_the_axis(sweep_of):
-    points = {"a": [0.98], "b": [0.978], "c": [0.975], "d": [0.11]}
-    low, high = ranking.compute_axis_limits(rank(sweep_of(points), "accuracy/val").points, "accuracy/val")
-    assert 0.97 < low < 0.975
-    assert 0.98 < high <= 1
+@pytest.mark.parametrize(("others", "includes_outlier"), [(2, True), (18, True), (19, False)])
+def test_an_outlier_is_at_the_edge_of_the_axis_only_among_many_points(sweep_of, others, includes_outlier):
+    points = {
+        "best": [0.98],
+        **{f"point {number}": [0.978 - number / 5000] for number in range(others)},
+        "worst": [0.11],
+    }
+    ranked = rank(sweep_of(points), "accuracy/val").points
+    low, high = ranking.compute_axis_limits(ranked, "accuracy/val")
+    assert (low < 0.11) == includes_outlier
+    assert low < 0.9745
+    assert 0.98 < high < 1.02
+    assert ranking.describe_outliers(ranked, low, high).endswith(": 1") == (not includes_outlier)
+
+
+@pytest.mark.parametrize(
+    ("points", "description"),
+    [(1, "the best point"), (9, "the best point"), (10, "the best 2"), (24, "the best 4"), (300, "the best 5")],
+)
+def test_at_most_a_fifth_of_the_points_is_highlighted(points, description):
+    assert ranking.describe_highlighted([None] * points) == description
 
 
 def sweep_over(sweep_of, settings):

@@ -103,10 +103,12 @@ def _round(value: float | None) -> float | None:
 
 def build_card_columns(ranking: Ranking) -> list[str]:
     """Returns the column titles of the card's table, in the order of the cells in a row."""
-    objective = [ranking.objective, "n", f"{100 * CONFIDENCE_LEVEL:g} % interval"] if ranking.objective else ["n"]
+    interval = [f"{100 * CONFIDENCE_LEVEL:g} % interval"] if ranking.has_repeats else []
+    objective = [ranking.objective, "n", *interval] if ranking.objective else ["n"]
     settings = [path.rpartition(".")[2] for path in _list_varied(ranking)]
     metrics = [name for name in SHOWN_TEST_METRICS if name != ranking.objective]
-    return ["#", "trial", *settings, *objective, *metrics, "parameters", "time"]
+    sizes = ["parameters"] if _has_several_sizes(ranking) else []
+    return ["#", "trial", *settings, *objective, *metrics, *sizes, "time"]
 
 
 def build_card_rows(ranking: Ranking) -> list[TableRow]:
@@ -135,8 +137,8 @@ def _build_row(rank: int, point: RankedPoint, ranking: Ranking) -> TableRow:
     statistics = [TableCell(f"{point.n}, pruned" if point.is_pruned else str(point.n), point.n)]
     if point.mean is not None:
         ends = [f"{end:.{count_decimals(point.mean)}f}" for end in (point.low, point.high) if end is not None]
-        interval = TableCell(" to ".join(ends), _round(point.low))
-        statistics = [TableCell(point.describe(), _round(point.mean)), *statistics, interval]
+        interval = [TableCell(" to ".join(ends), _round(point.low))] if ranking.has_repeats else []
+        statistics = [TableCell(point.describe(), _round(point.mean)), *statistics, *interval]
     return TableRow(
         [
             TableCell(f"{rank} ≈" if marked else f"{rank}", rank),
@@ -144,7 +146,7 @@ def _build_row(rank: int, point: RankedPoint, ranking: Ranking) -> TableRow:
             *(_build_setting_cell(point.varied.get(path)) for path in _list_varied(ranking)),
             *statistics,
             *(_build_metric_cell(point, name) for name in SHOWN_TEST_METRICS if name != ranking.objective),
-            TableCell(f"{point.parameters:,}" if point.parameters else "", point.parameters),
+            *([TableCell(f"{point.parameters:,}", point.parameters)] if _has_several_sizes(ranking) else []),
             TableCell(format_duration(point.seconds) if point.seconds else "", round(point.seconds, 2)),
         ],
         marked,
@@ -152,8 +154,15 @@ def _build_row(rank: int, point: RankedPoint, ranking: Ranking) -> TableRow:
 
 
 def _build_setting_cell(value: Any) -> TableCell:  # noqa: ANN401 - any value of a config
-    """Returns the value of a setting as a cell. Only numbers are right-aligned. None gives an empty cell."""
+    """Returns the value of a setting as a cell. Numbers are right-aligned and rounded. None gives an empty cell."""
+    if isinstance(value, float):
+        return TableCell(f"{value:.4g}", value)
     return TableCell("" if value is None else format_value(value), left=isinstance(value, (str, bool, list, tuple)))
+
+
+def _has_several_sizes(ranking: Ranking) -> bool:
+    """Returns whether the models of the points have different numbers of parameters."""
+    return len({point.parameters for point in ranking.points}) > 1
 
 
 def _build_metric_cell(point: RankedPoint, name: str) -> TableCell:

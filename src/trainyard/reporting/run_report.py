@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 TEMPLATE = "report.html"
 CURVES_FILE = "learning_curves.png"
-"""File name of the plot that is shown in the section on training. All other plots are shown after the scores."""
+"""File name of the plot that is shown in the section on training."""
+CONFUSION_FILE = "confusion_matrix.png"
+"""File name of the plot that is shown beside the scores. All other plots are shown after them."""
 MAX_PLAIN_CLASSES = 30
 """Maximum number of classes whose scores are a table that is neither sortable nor scrolls."""
 SHOWN_IN_HEADER = ("name", "notes")
@@ -88,14 +90,16 @@ def write_report(path: Path, page: ReportPage) -> None:
     Raises:
         FileNotFoundError: If a plot file does not exist.
     """
+    images = [(file, embed_image(caption, file)) for caption, file in page.plots.items()]
     values = {
         "page": page,
         "headline": _build_headline(page),
         "changes": find_changed_values(page.config),
         "config_text": dump_config(page.config),
         "epoch_columns": list(dict.fromkeys(name for epoch in page.history for name in epoch)),
-        "curves": [embed_image(caption, file) for caption, file in page.plots.items() if file.name == CURVES_FILE],
-        "plots": [embed_image(caption, file) for caption, file in page.plots.items() if file.name != CURVES_FILE],
+        "curves": [image for file, image in images if file.name == CURVES_FILE],
+        "confusion": [image for file, image in images if file.name == CONFUSION_FILE],
+        "plots": [image for file, image in images if file.name not in (CURVES_FILE, CONFUSION_FILE)],
         "max_plain_classes": MAX_PLAIN_CLASSES,
     }
     if len(page.evaluation.per_class) > MAX_PLAIN_CLASSES:

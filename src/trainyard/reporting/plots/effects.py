@@ -13,7 +13,12 @@ from trainyard.evaluation import RankedPoint, Ranking, higher_is_better, is_prop
 from trainyard.reporting.formatting import format_metric_name, format_range, format_value
 from trainyard.reporting.plots import style
 from trainyard.reporting.plots.learning_curves import LineEnd, label_line_ends
-from trainyard.reporting.plots.ranking import compute_axis_limits, describe_hidden_points
+from trainyard.reporting.plots.ranking import (
+    compute_axis_limits,
+    count_highlighted,
+    describe_highlighted,
+    describe_outliers,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,8 +45,9 @@ MIN_POINTS_PER_BIN = 4
 """Minimum number of points for each of these medians."""
 MISSING_POSITION = -0.09
 """Position, on a parallel axis, of points that do not have its setting."""
-HIGHLIGHTED = 5
-"""Number of best points that are highlighted."""
+MIN_TICK_DISTANCE = 0.07
+"""Minimum distance between the ticks of a numeric setting, relative to its axis. If values are closer, round numbers
+are labeled."""
 COLOUR_MAP = "viridis_r"
 """Matplotlib colour map from the worst to the best point. The best is dark."""
 
@@ -54,12 +60,13 @@ class SettingScale:
         numbers = [convert_to_number(value) for value in values]
         self.numeric = all(number is not None for number in numbers)
         distinct_numbers = sorted({number for number in numbers if number is not None})
-        all_have_ticks = len(distinct_numbers) <= MAX_TICKS
+        are_few = len(distinct_numbers) <= MAX_TICKS
         self.logarithmic = (
             self.numeric
             and distinct_numbers[0] > 0
-            and distinct_numbers[-1] > (10 if all_have_ticks else 100) * distinct_numbers[0]
+            and distinct_numbers[-1] > (10 if are_few else 100) * distinct_numbers[0]
         )
+        all_have_ticks = are_few and _are_apart(distinct_numbers, logarithmic=self.logarithmic)
         names = dict.fromkeys(format_value(value) for value in sorted(values, key=_sort_key))
         self._rows = {name: float(row) for row, name in enumerate(names)}
         self.ticks = (
@@ -84,6 +91,12 @@ class SettingScale:
             axes.minorticks_off()
         if not self.numeric:
             axes.set_xlim(-0.5, len(self._rows) - 0.5)
+
+
+def _are_apart(numbers: Sequence[float], *, logarithmic: bool) -> bool:
+    """Returns whether the ticks of ascending numbers on an axis are so far apart that their labels do not overlap."""
+    positions = np.log(numbers) if logarithmic else np.array(numbers)
+    return len(numbers) < 2 or bool(np.diff(positions).min() >= MIN_TICK_DISTANCE * np.ptp(positions))  # noqa: PLR2004
 
 
 def convert_to_number(value: Any) -> float | None:  # noqa: ANN401 - any value of a config
@@ -148,9 +161,9 @@ def draw_setting_effects(ranking: Ranking, importance: Mapping[str, float], path
         share = f", {100 * importance[setting]:.0f} %" if setting in importance else ""
         title: dict[str, Any] = {"coordinates": "axes fraction", "color": style.INK, "weight": "bold", "va": "bottom"}
         style.annotate(axes, f"{style.shorten(setting, 34)}{share}", (0, 1), (0, 5), **title)
-    subtitle = f"One dot per point. Red: the best {HIGHLIGHTED}. Blue: medians"
+    subtitle = f"One dot per point. Red: {describe_highlighted(points)}. Blue: medians"
     subtitle += ". Percentages: share of the variance" if importance else ""
-    subtitle += describe_hidden_points(points, low, high)
+    subtitle += describe_outliers(points, low, high)
     headline = f"{format_metric_name(ranking.objective)} by setting"
     style.save_plot(figure.axes[0], path, headline, subtitle, over=PANEL_TITLE_HEIGHT)
     return True
@@ -162,14 +175,21 @@ def _draw_effect(axes: Axes, points: Sequence[RankedPoint], setting: str) -> Non
     scale = SettingScale(_collect_values(points_with_setting, setting))
     positions = np.array([scale.position(point.varied[setting]) for point in points_with_setting])
     means = np.array([statistics.fmean(point.values) for point in points_with_setting])
-    best = np.array([point in points[:HIGHLIGHTED] for point in points_with_setting])
+    best = np.array([point in points[: count_highlighted(points)] for point in points_with_setting])
+    low, high = axes.get_ylim()
+    drawn = means.clip(low, high)
+    outside = drawn != means
     spread = 0.0 if scale.numeric else 0.16
     shifted = positions + np.random.default_rng(0).uniform(-spread, spread, len(positions))
     scale.label_axis(axes)
-    axes.plot(shifted[~best], means[~best], "o", color=style.SOFT, markersize=3.2, alpha=0.45, markeredgewidth=0)
+    grey: dict[str, Any] = {"color": style.SOFT, "alpha": 0.45, "markeredgewidth": 0}
+    axes.plot(shifted[~best & ~outside], means[~best & ~outside], "o", markersize=3.2, **grey)
+    for beyond, marker in ((means < low, "v"), (means > high, "^")):
+        axes.plot(shifted[beyond], drawn[beyond], marker, markersize=4.5, clip_on=False, **grey)
     axes.plot(shifted[best], means[best], "D", color=style.VERMILLION, markersize=4, markeredgewidth=0, zorder=4)
-    if scale.ticks:
-        groups = [np.flatnonzero(positions == position) for position in scale.ticks.values()]
+    distinct = np.unique(positions)
+    if len(distinct) <= MAX_TICKS or not scale.numeric:
+        groups = [np.flatnonzero(positions == position) for position in distinct]
     else:  # bins of neighbouring points, of about the same size
         bins = min(MAX_BINS, max(len(positions) // MIN_POINTS_PER_BIN, 1))
         groups = np.array_split(np.argsort(positions, kind="stable"), bins)
@@ -223,7 +243,7 @@ def draw_numeric_settings(ranking: Ranking, path: Path) -> bool:
     style.style_axes(axes, grid="y", xlabel=settings[0])
     seed_counts = format_range({point.n for point in points})
     subtitle = f"Mean of {seed_counts} seeds, band: min to max" if ranking.has_repeats else "One seed per point"
-    subtitle += describe_hidden_points(points, low, high)
+    subtitle += describe_outliers(points, low, high)
     style.save_plot(axes, path, format_metric_name(ranking.objective), subtitle)
     return True
 
@@ -263,27 +283,36 @@ def draw_parallel_coordinates(ranking: Ranking, path: Path) -> bool:
     worst, best = (low, high) if higher_is_better(ranking.objective) else (high, low)
     means = np.array([statistics.fmean(point.values) for point in ranking.points])
     heights = np.clip((means - worst) / (best - worst), -0.04, 1.0)
-    factor, unit = (100, " %") if is_proportion(ranking.objective) else (1, "")
-    values = zip(np.linspace(worst, best, 5), np.linspace(0, 1, 5), strict=True)
-    ticks = {f"{factor * value:.4g}{unit}": float(height) for value, height in values}
+    ticks = _compute_objective_ticks(ranking.objective, worst, best)
     columns = [(setting.rpartition(".")[2], *_compute_heights(ranking.points, setting)) for setting in settings]
     columns.append((ranking.objective, heights, ticks))
     axes = style.build_axes(1.6 + 1.35 * len(settings), 4.2, left=0.8, bottom=0.84, right=0.8, top=0.84)
     for number, (name, _, ticks) in enumerate(columns):
         _draw_vertical_axis(axes, number, name, ticks, boxed=number < len(settings))
     colours = colormaps[COLOUR_MAP](0.08 + 0.92 * heights.clip(0, 1))
+    highlighted = count_highlighted(ranking.points)
     for row in reversed(range(len(heights))):  # the best points are drawn last
         emphasis: dict[str, Any] = (
-            {"linewidth": 2.0, "zorder": 3} if row < HIGHLIGHTED else {"linewidth": 0.8, "alpha": 0.5}
+            {"linewidth": 2.0, "zorder": 3} if row < highlighted else {"linewidth": 0.8, "alpha": 0.5}
         )
         line = [column_heights[row] for _, column_heights, _ in columns]
         axes.plot(line, color=colours[row], solid_capstyle="round", **emphasis)
     axes.set(xlim=(-0.02, len(settings) + 0.02), ylim=(-0.12, 1.03))
     axes.axis("off")
-    subtitle = f"One line per point. Thick: the best {HIGHLIGHTED}"
-    subtitle += describe_hidden_points(ranking.points, low, high)
+    subtitle = f"One line per point. Thick: {describe_highlighted(ranking.points)}"
+    subtitle += describe_outliers(ranking.points, low, high)
     style.save_plot(axes, path, f"Settings and objective of {len(ranking.points):,} points", subtitle)
     return True
+
+
+def _compute_objective_ticks(objective: str, worst: float, best: float) -> dict[str, float]:
+    """Returns the heights of round values of the objective on its axis, from 0 (worst) to 1 (best), by label."""
+    from matplotlib.ticker import MaxNLocator
+
+    factor, unit = (100, " %") if is_proportion(objective) else (1, "")
+    values = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(*sorted((worst, best)))
+    heights = {f"{factor * value:.6g}{unit}": float((value - worst) / (best - worst)) for value in values}
+    return {label: height for label, height in heights.items() if 0 <= height <= 1}
 
 
 def _compute_heights(points: Sequence[RankedPoint], setting: str) -> tuple[np.ndarray, dict[str, float]]:

@@ -28,18 +28,20 @@ OUTLIER_FACTOR = 4.0
 
 Without this limit, a single outlier would make the differences between the other points invisible.
 """
-MIN_DRAWN_VALUE = 1e-4
-"""Smallest value on the logarithmic axis of losses and error rates. Smaller values are drawn as this value."""
+MIN_LOGARITHMIC_RANGE = 100.0
+"""The axis of losses is logarithmic if they are above 0 and the ratio of the largest to the smallest exceeds this."""
 MAX_GREY_LINES = 300
 """Maximum number of grey lines of each kind: points and pruned trials. If there are more, every n-th one is drawn."""
+MAX_HIGHLIGHTED = 5
+"""Maximum number of best points that are highlighted."""
 _ROW_HEIGHT = 0.27
 """Height of a row of the ranking in inches."""
 
 
 class PointCurve(NamedTuple):
-    """Loss or error rate of a point of a sweep by epoch, up to the last epoch that all seeds of the point reached.
+    """A metric of a point of a sweep by epoch, up to the last epoch that all seeds of the point reached.
 
-    `mean`, `low` (minimum) and `high` (maximum) over the seeds are float64 (epochs,), above 0.
+    `mean`, and `low` and `high` (the mean minus and plus the standard deviation over the seeds) are float64 (epochs,).
     """
 
     label: str
@@ -59,8 +61,7 @@ def draw_point_curves(
     """Draws the objective by epoch, one line per point. The best points are coloured and labelled; the rest are grey.
 
     The line of a point with several seeds is their mean, up to the last epoch that all of them reached. For the best
-    points, a band shows minimum and maximum. The axis is logarithmic in the loss or in the error rate, so that small
-    differences between good models are visible.
+    points, a band shows the standard deviation.
 
     Args:
         points: Points of a sweep, the best first.
@@ -81,9 +82,9 @@ def draw_point_curves(
     axes = style.build_axes(7.4, 4.0, left=0.74, bottom=0.56, right=1.92, top=0.64)
     last = max(len(curve.mean) for curve in curves)
     set_epoch_axis(axes, last)
-    _set_error_axis(axes, metric, *_compute_curve_limits(best, other_curves))
+    _set_value_axis(axes, metric, best, other_curves)
     _draw_grey_curves(axes, [curve.mean for curve in other_curves])
-    _draw_grey_curves(axes, [_to_errors(np.array(values), metric) for values in pruned if values], "x")
+    _draw_grey_curves(axes, [np.array(values) for values in pruned if values], "x")
     line_ends = []
     for curve, (colour, marker) in reversed(list(zip(best, style.SERIES, strict=False))):  # draws the best on top
         epochs = range(1, len(curve.mean) + 1)
@@ -95,57 +96,53 @@ def draw_point_curves(
         )  # fmt: skip
         line_ends.append(LineEnd(curve.label, colour, (len(curve.mean), curve.mean[-1])))
     label_line_ends(axes, line_ends)
-    hidden = sum(curve.mean[-1] > max(axes.get_ylim()) for curve in other_curves)
+    low, high = axes.get_ylim()
+    hidden = sum(not low <= curve.mean[-1] <= high for curve in other_curves)
     subtitle = _format_curves_subtitle(best, len(other_curves), hidden, objective, len(pruned))
     style.save_plot(axes, path, format_metric_name(metric), subtitle)
     return True
 
 
 def _build_point_curve(point: RankedPoint, metric: str) -> PointCurve | None:
-    """Returns mean, minimum and maximum over a point's trials per epoch, up to the last epoch of the shortest trial.
+    """Returns mean and standard deviation over a point's trials per epoch, up to the last epoch of the shortest trial.
 
-    Accuracies are converted to error rates. Returns None if a trial has no values of the metric.
+    Returns None if a trial has no values of the metric.
     """
     rows = [[epoch[metric] for epoch in run.history if metric in epoch] for run in point.runs]
     epochs = min(map(len, rows))
     if not epochs:
         return None
-    values = _to_errors(np.array([row[:epochs] for row in rows]), metric)
-    label = style.shorten(point.label, MAX_LABEL_LENGTH)
-    return PointCurve(label, values.mean(axis=0), values.min(axis=0), values.max(axis=0), len(rows))
+    values = np.array([row[:epochs] for row in rows])
+    mean = values.mean(axis=0)
+    deviation = values.std(axis=0, ddof=1) if len(rows) > 1 else np.zeros(epochs)
+    return PointCurve(style.shorten(point.label, MAX_LABEL_LENGTH), mean, mean - deviation, mean + deviation, len(rows))
 
 
-def _to_errors(values: np.ndarray, metric: str) -> np.ndarray:
-    """Returns error rates for a proportion such as accuracy, and other metrics unchanged; at least MIN_DRAWN_VALUE."""
-    errors: np.ndarray = np.maximum(1 - values if is_proportion(metric) else values, MIN_DRAWN_VALUE)
-    return errors
+def _set_value_axis(axes: Axes, metric: str, best: Sequence[PointCurve], other_curves: Sequence[PointCurve]) -> None:
+    """Sets up the y axis. It includes the best curves, and all others if the metric is a proportion.
 
-
-def _compute_curve_limits(best: Sequence[PointCurve], other_curves: Sequence[PointCurve]) -> tuple[float, float]:
-    """Returns axis limits that include all of the best curves, and the ends of three quarters of the other curves."""
-    ends = [float(curve.mean[-1]) for curve in other_curves] or [MIN_DRAWN_VALUE]
-    low = min(float(curve.low.min()) for curve in [*best, *other_curves])
-    high = max(*(float(curve.high.max()) for curve in best), float(np.quantile(ends, 0.75)))
-    margin = (high / low) ** 0.04 if high > low else 1.5
-    return low / margin, high * margin
-
-
-def _set_error_axis(axes: Axes, metric: str, low: float, high: float) -> None:
-    """Sets up a logarithmic y axis of losses or error rates.
-
-    The axis of an accuracy is inverted and labeled with accuracies, so better points are higher.
+    Of other metrics, such as a loss that diverges, it includes the ends of three quarters of the other curves.
     """
-    from matplotlib.ticker import LogLocator, MaxNLocator
+    from matplotlib.ticker import LogLocator
 
-    accuracy = is_proportion(metric)
-    axes.set_yscale("log")
-    axes.set_ylim(*((high, low) if accuracy else (low, high)))
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    if sum(low <= tick <= high for tick in axes.get_yticks()) < 3:  # noqa: PLR2004 - too few for a logarithmic axis
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter(lambda tick, _: f"{100 * (1 - tick):.6g} %" if accuracy else f"{tick:.6g}")
-    axes.minorticks_off()
-    axes.set_ylabel(f"Logarithmic in the {'error rate' if accuracy else 'loss'}", size=style.SMALL, color=style.SOFT)
+    low = min(float(curve.low.min()) for curve in best)
+    high = max(float(curve.high.max()) for curve in best)
+    if is_proportion(metric):
+        low = min([low, *(float(curve.mean.min()) for curve in other_curves)])
+        high = min(high, 1.0)
+    elif other_curves:
+        high = max(high, float(np.quantile([curve.mean[-1] for curve in other_curves], 0.75, method="lower")))
+    if not is_proportion(metric) and low > 0 and high > MIN_LOGARITHMIC_RANGE * low:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
+        margin = (high / low) ** 0.04
+        axes.set_ylim(low / margin, high * margin)
+    else:
+        margin = 0.04 * (high - low) or 1e-3
+        axes.set_ylim(low - margin, high + margin)
+        style.format_value_axis(axes.yaxis, metric)
 
 
 def _draw_grey_curves(axes: Axes, curves: Sequence[np.ndarray], end_marker: str = "") -> None:
@@ -162,7 +159,9 @@ def _format_curves_subtitle(
 ) -> str:
     """Returns the subtitle that explains the lines."""
     seeds = {curve.seeds for curve in best}
-    lines = f"Mean of {format_range(seeds)} seeds, band: min to max" if max(seeds) > 1 else "One line per trial"
+    lines = (
+        f"Mean of {format_range(seeds)} seeds, band: ± standard deviation" if max(seeds) > 1 else "One line per trial"
+    )
     selection = "the best points" if objective else "lowest final loss"
     colours = f". Colours: {selection}. Grey: {other_count:,} more" if other_count else ""
     colours += f", {hidden:,} outside the axis" if hidden else ""
@@ -212,13 +211,8 @@ def draw_ranking(ranking: Ranking, path: Path) -> bool:
 
 
 def _draw_point(axes: Axes, row: int, point: RankedPoint, *, filled: bool) -> None:
-    """Draws a point in its row, or an arrow at the edge if the point is outside the axis."""
-    low, high = axes.get_xlim()
+    """Draws a point in its row."""
     mean, colour = statistics.fmean(point.values), style.BLUE if filled else style.SOFT
-    if not low <= mean <= high:
-        edge, arrow = (0.012, "<") if mean < low else (0.988, ">")
-        axes.plot(edge, row, arrow, color=style.SOFT, markersize=6, transform=axes.get_yaxis_transform())
-        return
     if point.low is not None and point.high is not None:
         axes.plot((point.low, point.high), (row, row), color=colour, linewidth=1.5, alpha=0.75, zorder=2)
         axes.plot(point.values, [row + 0.24] * point.n, ".", color=colour, markersize=3.2, alpha=0.75, zorder=3)
@@ -227,20 +221,33 @@ def _draw_point(axes: Axes, row: int, point: RankedPoint, *, filled: bool) -> No
 
 
 def compute_axis_limits(points: Sequence[RankedPoint], objective: str) -> tuple[float, float]:
-    """Returns the limits of the axis of the objective. They include all seeds of all points except outliers.
+    """Returns the limits of the axis of the objective. They include all seeds of all points.
 
-    The best point is the first. The upper limit for a proportion is about 1.
+    Of more than `MAX_ROWS` points, they exclude outliers. The best point is the first. The upper limit for a proportion
+    is about 1.
     """
     means = [statistics.fmean(point.values) for point in points]
     reach = OUTLIER_FACTOR * abs(means[len(means) // 2] - means[0])
-    inside = [point for point, mean in zip(points, means, strict=True) if abs(mean - means[0]) <= reach or reach == 0]
+    includes_all = len(points) <= MAX_ROWS or reach == 0
+    inside = [point for point, mean in zip(points, means, strict=True) if includes_all or abs(mean - means[0]) <= reach]
     values = [value for point in inside for value in point.values]
     margin = 0.06 * (max(values) - min(values)) or 1e-3
     low, high = min(values) - margin, max(values) + margin
     return low, min(high, 1.0 + margin / 4) if is_proportion(objective) and max(values) <= 1 else high
 
 
-def describe_hidden_points(points: Sequence[RankedPoint], low: float, high: float) -> str:
-    """Returns the end of a subtitle with the number of points outside the axis; empty if there are none."""
-    hidden = sum(not low <= statistics.fmean(point.values) <= high for point in points)
-    return f". Outside the axis: {hidden:,}" if hidden else ""
+def describe_outliers(points: Sequence[RankedPoint], low: float, high: float) -> str:
+    """Returns the end of a subtitle with the number of points at the edge of the axis; empty if there are none."""
+    outside = sum(not low <= statistics.fmean(point.values) <= high for point in points)
+    return f". Drawn at the edge because they are far outside: {outside:,}" if outside else ""
+
+
+def count_highlighted(points: Sequence[RankedPoint]) -> int:
+    """Returns the number of best points that a plot highlights: at most a fifth of the points, and at least one."""
+    return min(MAX_HIGHLIGHTED, max(1, len(points) // 5))
+
+
+def describe_highlighted(points: Sequence[RankedPoint]) -> str:
+    """Returns the description of the highlighted points: ``the best point`` or ``the best 5``."""
+    count = count_highlighted(points)
+    return "the best point" if count == 1 else f"the best {count}"
