@@ -237,6 +237,8 @@ def _write_files(folder: Path, page: ReportPage, images: NDArray[np.uint8] | Non
 
     `images` are the test images; None if they are not available.
     """
+    if missing := plots.describe_missing_font(page.dataset.spec.class_names):
+        warnings.add(missing)
     files = _draw_plots(folder, page, images, warnings)
     report = folder / names.REPORT_FILE
     with warnings.catch(report):

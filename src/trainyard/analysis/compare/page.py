@@ -44,6 +44,7 @@ def write_comparison_page(
         table_plots = [embed_image(caption, file) for caption, file in _draw_table(table, Path(folder)).items()]
         pair_files = _draw_pair(pair, Path(folder)) if pair else {}
         pair_plots = [embed_image(caption, file) for caption, file in pair_files.items()]
+    missing_font = plots.describe_missing_font(pair.first.class_names) if pair else None
     classes = [row for row in pair.group_by_class() if row.improved or row.worsened] if pair else []
     classes.sort(key=lambda row: -abs(row.improved - row.worsened))
     runs = [(ranked.label, run) for ranked in ranking.points for run in table.get_runs(ranked)]
@@ -64,7 +65,7 @@ def write_comparison_page(
         runs=runs[:MAX_LISTED],
         runs_left_out=max(len(runs) - MAX_LISTED, 0),
         command=format_command_line(),
-        notes=notes,
+        notes=[*notes, *([f"{missing_font}."] if missing_font else [])],
     )
     with atomic_write(path) as partial:
         partial.write_text(html, encoding="utf-8")

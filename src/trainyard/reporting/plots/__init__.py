@@ -7,7 +7,7 @@
 - Comparisons of runs: scores by class, differences of confusion matrices, images whose prediction changed.
 
 This is the only package that imports matplotlib. It does not use pyplot, so drawing needs no display, keeps no global
-state, and can run in several threads at the same time.
+state except for a list of fonts.
 """
 
 from trainyard.reporting.plots.calibration import draw_calibration
@@ -20,6 +20,7 @@ from trainyard.reporting.plots.comparison import (
 )
 from trainyard.reporting.plots.confusion_matrix import draw_confusion_matrix
 from trainyard.reporting.plots.effects import draw_numeric_settings, draw_parallel_coordinates, draw_setting_effects
+from trainyard.reporting.plots.fonts import describe_missing_font
 from trainyard.reporting.plots.image_grid import draw_mistakes, draw_predictions
 from trainyard.reporting.plots.learning_curves import draw_learning_curves
 from trainyard.reporting.plots.probabilities import draw_probabilities

@@ -232,8 +232,9 @@ def draw_numeric_settings(ranking: Ranking, path: Path) -> bool:
     for shade, second in zip(shades, sorted(lines, reverse=True), strict=True):
         colour = to_hex(colormaps["Blues"](shade))
         numbers, seeds = zip(*sorted(lines[second]), strict=True)
-        means = [statistics.fmean(values) for values in seeds]
-        axes.fill_between(numbers, [*map(min, seeds)], [*map(max, seeds)], color=colour, alpha=0.15, linewidth=0)
+        means = np.array([statistics.fmean(values) for values in seeds])
+        deviations = np.array([statistics.stdev(values) if len(values) > 1 else 0.0 for values in seeds])
+        axes.fill_between(numbers, means - deviations, means + deviations, color=colour, alpha=0.15, linewidth=0)
         axes.plot(numbers, means, "o-", color=colour, linewidth=1.7, markersize=5, zorder=3)
         name = settings[-1].rpartition(".")[2]
         line_ends += [LineEnd(f"{name} {value:g}", colour, (numbers[-1], means[-1])) for value in second]
@@ -242,7 +243,9 @@ def draw_numeric_settings(ranking: Ranking, path: Path) -> bool:
     style.format_value_axis(axes.yaxis, ranking.objective)
     style.style_axes(axes, grid="y", xlabel=settings[0])
     seed_counts = format_range({point.n for point in points})
-    subtitle = f"Mean of {seed_counts} seeds, band: min to max" if ranking.has_repeats else "One seed per point"
+    subtitle = (
+        f"Mean of {seed_counts} seeds, band: ± standard deviation" if ranking.has_repeats else "One seed per point"
+    )
     subtitle += describe_outliers(points, low, high)
     style.save_plot(axes, path, format_metric_name(ranking.objective), subtitle)
     return True

@@ -7,11 +7,13 @@ positions repeat the information that the colours show.
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from trainyard.evaluation import is_proportion
+from trainyard.reporting.plots.fonts import set_fonts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -149,10 +151,13 @@ def save_figure(figure: Figure | SubFigure, path: Path, *, palette: bool = True)
     """
     from PIL import Image
 
-    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]  # an Agg canvas; see `build_figure`
-    box = figure.get_tightbbox(renderer).padded(PADDING)  # bbox_inches="tight" would draw the figure once more
+    set_fonts(figure)
     buffer = io.BytesIO()
-    figure.canvas.print_figure(buffer, format="png", bbox_inches=box, pil_kwargs={"compress_level": 0})
+    with warnings.catch_warnings():  # of missing characters; see `describe_missing_font`
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]  # an Agg canvas; see `build_figure`
+        box = figure.get_tightbbox(renderer).padded(PADDING)  # bbox_inches="tight" would draw the figure once more
+        figure.canvas.print_figure(buffer, format="png", bbox_inches=box, pil_kwargs={"compress_level": 0})
     with Image.open(buffer) as png:
         image = png.convert("RGB")
     if palette:
