@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from trainyard.cli.commands import app
@@ -36,18 +37,22 @@ def run(*arguments, code=0):
 def follow_readmes(*cases):
     """Runs the Python code of READMEs on images, in one new interpreter without Trainyard.
 
-    Each case is a folder with a README, and images. Returns the predicted class names of each case.
+    Each case is a folder with a README, images, and the value of a white pixel. The first image is also an image file.
+    Returns the predicted class names of each case, the last of which is that of the file.
     """
     program = "import os, sys\nsys.modules['trainyard'] = None  # importing it fails\n"
-    for folder, images in cases:
-        (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    for folder, images, white in cases:
+        arrays, files = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
         np.save(folder / "images.npy", images)
+        Image.fromarray((images[0] * (255 / white)).round().astype(np.uint8)).save(folder / "image.png")
+        code = arrays + files
         code = re.sub(r"images = .*", "images = np.load('images.npy')", code)
         program += f"os.chdir({str(folder.absolute())!r})\nexec({code!r}, {{}})\nprint('end of case')\n"
     process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
     assert process.returncode == 0, process.stderr
     outputs = process.stdout.split("end of case\n")[: len(cases)]
-    return [ast.literal_eval(output.strip().splitlines()[-1]) for output in outputs]
+    lines = [output.strip().splitlines() for output in outputs]
+    return [[*ast.literal_eval(next(line for line in case if line.startswith("["))), case[-1]] for case in lines]
 
 
 def test_exported_models_can_be_loaded_with_the_code_of_their_readmes(keras, trained_pair):
@@ -64,10 +69,11 @@ def test_exported_models_can_be_loaded_with_the_code_of_their_readmes(keras, tra
         }  # fmt: skip
     plain, standardised = trained_pair
     predicted = follow_readmes(
-        (Path("plain"), plain.dataset.test.images), (Path("standardised"), standardised.dataset.test.images)
+        (Path("plain"), plain.dataset.test.images, 16), (Path("standardised"), standardised.dataset.test.images, 16)
     )
     for result, names in zip(trained_pair, predicted, strict=True):
-        assert names == [result.dataset.spec.class_names[label] for label in result.evaluation.predicted]
+        labels = [*result.evaluation.predicted, result.evaluation.predicted[0]]
+        assert names == [result.dataset.spec.class_names[label] for label in labels]
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from trainyard.data import PREPROCESSING_FILE, load_preprocessing
+from trainyard.config import load_config
+from trainyard.data import PREPROCESSING_FILE, DataSpec, load_preprocessing
 from trainyard.errors import ConfigError, ModelError, TrainyardError
 from trainyard.runs import find_run, report_run
 from trainyard.system import CHECKSUM_FILE, PARTIAL_PREFIX, find_checksum_problem
@@ -78,7 +79,7 @@ def _write_files(folder: Path, target: Path, run: RunRecord) -> None:
     for name, path in _PATHS.items():
         shutil.copyfile(folder / path, target / name)
     versions = dict(line.split("==", 1) for line in (folder / _VERSIONS).read_text().splitlines())
-    packages = " ".join(f"{name}=={versions[name]}" for name in MODEL_PACKAGES if name in versions)
+    packages = " ".join(f"{name}=={versions[name]}" for name in (*MODEL_PACKAGES, "pillow") if name in versions)
     (target / "README.md").write_text(_render_readme(target, run, packages))
 
 
@@ -88,9 +89,11 @@ def _render_readme(target: Path, run: RunRecord, packages: str) -> str:
     `packages` are the required packages as arguments of pip.
     """
     spec = load_preprocessing(target / PREPROCESSING_FILE).spec
+    dataset = load_config(target / names.CONFIG_FILE).dataset
     metrics = json.loads((target / "metrics.json").read_text())
     shape = ", ".join(map(str, spec.image_shape))
     standardised = '\nscaled = (scaled - preprocessing["mean"]) / preprocessing["std"]' if spec.mean else ""
+    standardised_text = ", minus the mean and divided by the std of each channel" if spec.mean else ""
     files = "\n".join(f"| `{name}` | {description} |" for name, description in _FILES.items())
     provenance = "\n".join(f"| {item} | {value} |" for item, value in _list_provenance(run).items() if value)
     return f"""# {run.name}
@@ -120,8 +123,11 @@ probabilities = model.predict(scaled)
 print([preprocessing["class_names"][label] for label in probabilities.argmax(axis=1)])
 ```
 
-With Trainyard: `trainyard predict model.keras digit.png`.
+## Input
 
+The model takes float32 arrays (images, {shape}): raw pixels divided by {spec.pixel_max}{standardised_text}.
+It returns the probability of each class, float32 (images, {spec.classes}).
+{_describe_image_files(spec, is_resized=hasattr(dataset, "height"), standardised=standardised)}
 ## Files
 
 | file | content |
@@ -133,6 +139,38 @@ With Trainyard: `trainyard predict model.keras digit.png`.
 | item | value |
 | --- | --- |
 {provenance}
+"""
+
+
+def _describe_image_files(spec: DataSpec, *, is_resized: bool, standardised: str) -> str:
+    """Returns the part of the README about image files; empty if the images are neither grayscale nor RGB.
+
+    `is_resized` states whether the training images were read from files and resized; `standardised` is a line of code.
+    """
+    height, width, *channels = spec.image_shape
+    if channels not in ([], [1], [3]):
+        return ""
+    mode, colours = ("RGB", "RGB") if channels == [3] else ("L", "grayscale")
+    origin = (
+        f"The training images were read from files, rotated as their EXIF data states, converted to {colours}, and "
+        f"resized to {height} x {width} by bilinear interpolation with antialiasing, without keeping the aspect ratio."
+        if is_resized
+        else f"The training images are {colours} images with {height} x {width} pixels; none was resized."
+    )
+    axes = "np.newaxis, :, :, np.newaxis" if channels == [1] else "np.newaxis"
+    return f"""
+{origin} To predict an image file in the same way, continue with:
+
+```python
+from PIL import Image, ImageOps
+
+image = ImageOps.exif_transpose(Image.open("image.png")).convert("{mode}")
+image = image.resize(({width}, {height}), Image.Resampling.BILINEAR)
+scaled = np.asarray(image, "float32")[{axes}] / 255{standardised}
+print(preprocessing["class_names"][model.predict(scaled)[0].argmax()])
+```
+
+With Trainyard: `trainyard predict model.keras image.png --resize`.
 """
 
 
