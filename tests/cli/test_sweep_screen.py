@@ -13,7 +13,7 @@ from rich.console import Console
 
 from trainyard.cli.sweep.live_display import SweepScreen
 from trainyard.cli.sweep.status import print_sweep_list, print_sweep_status, show_status
-from trainyard.cli.sweep.tables import print_plan, print_summary
+from trainyard.cli.sweep.tables import build_ranking_columns, print_plan, print_ranking, print_summary
 from trainyard.cli.sweep.trial_table import TrialTable
 from trainyard.config.labels import shorten_paths
 from trainyard.errors import ConfigError
@@ -562,6 +562,35 @@ def test_the_status_of_one_sweep_shows_its_trials_and_their_failures():
     assert "1 of 3 done, 1 failed" in printed(console)
 
 
+@pytest.mark.parametrize(
+    ("width", "titles"),
+    [
+        (120, ["trial", "accuracy/val", "seeds", "95", "%", "accuracy/test", "loss/test", "parameters", "time"]),
+        (80, ["trial", "accuracy/val", "seeds", "accuracy/test", "time"]),
+        (60, ["trial", "accuracy/val", "seeds", "time"]),
+        (40, ["trial", "accuracy/val"]),
+        (20, []),
+    ],
+)
+def test_a_ranking_leaves_out_columns_that_do_not_fit_and_cuts_nothing(width, titles):
+    runs = [
+        RankedRun(
+            number=number, point=number % 2, label=f"lr0.{number % 2} 512x256", varied={}, seed=number // 2,
+            value=0.9 + number / 1000, metrics={"accuracy/test": 0.9, "loss/test": 0.1}, seconds=12.3, run_id=None,
+            parameters=266_610,
+        )
+        for number in range(6)
+    ]  # fmt: skip
+    console = terminal(width)
+    print_ranking(build_ranking_columns(rank(runs, "accuracy/val")), "accuracy/val", console=console)
+    lines = printed(console).splitlines()
+    assert (lines[0].split() == titles) == bool(titles)
+    assert max(map(len, map(str.rstrip, lines))) <= width
+    assert "…" not in "".join(lines)
+    for value in ("lr0.1 512x256", "0.9030 ± 0.0020", "lr0.0 512x256", "0.9020 ± 0.0020"):
+        assert sum(value in line for line in lines) == 1
+
+
 def test_the_summary_shows_ranking_winner_commands_files_and_failures():
     command = "trainyard train --config-dir sweeps/lr/conf experiment=winner_of_a_sweep_with_a_long_name seed=1"
     runs = [
@@ -594,7 +623,7 @@ def test_the_summary_shows_ranking_winner_commands_files_and_failures():
         lines = output.splitlines()
         assert f"train it  {command}" in lines  # not wrapped, so that it can be copied
         assert "recipe    sweeps/lr/winner.yaml" in lines
-        assert len(re.findall(r"0\.9812 .*266,610", output)) == ranked
+        assert len(re.findall(r"0\.9812 .*12\.3 s", output)) == ranked
         assert len([line for line in lines if line.startswith("failed ")]) == failed
     assert "and 10 more" in output
     assert "failed    5 more; to list all: trainyard sweep --status lr | grep failed" in output

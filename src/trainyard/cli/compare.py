@@ -94,11 +94,14 @@ def _print_comparison(comparison: Comparison, html: Path | None) -> None:
         runs[0].run_id or runs[0].reference if len(runs) == 1 else f"{len(runs)} runs"
         for runs in map(table.get_runs, points)
     ]
-    print_ranking(build_ranking_columns(table.ranking, "config", settings=settings, runs=runs_texts))
-    typer.echo(f"\n{table.verdict}")
+    print_ranking(
+        build_ranking_columns(table.ranking, "config", settings=settings, runs=runs_texts), table.ranking.objective
+    )
+    typer.echo()
+    print_styled(table.verdict)
     if pair:
         print_heading(f"Image by image: {pair.first_label} → {pair.second_label}")
-        typer.echo(pair.format_verdict())
+        print_styled(pair.format_verdict())
         for diff in sorted(pair.group_by_class(), key=lambda diff: diff.worsened - diff.improved):
             if diff.improved or diff.worsened:
                 typer.echo(f"  {diff.name}: {diff.improved} became correct, {diff.worsened} became wrong")

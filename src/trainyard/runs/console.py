@@ -9,9 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.table import Table
 from rich.text import Text
 
 from trainyard.config import RunConfig, describe_error
@@ -36,6 +39,8 @@ STAGE_TITLES = {
     "log": "Writing and logging the results",
 }
 
+_LABEL_WIDTH = 10
+"""The width of the labels of lines, with the space behind them."""
 _EPOCH_METRICS = ("loss/train", "accuracy/train", "loss/val", "accuracy/val")
 
 
@@ -72,7 +77,7 @@ class ScreenProgress(Progress):
 
     def detail(self, text: str) -> None:
         """Prints a line about the current stage."""
-        self._console.print(Text(f"  {text}"))
+        self._print_indented(text)
 
     def step(self, epoch: int, epochs: int, step: int, steps: int) -> None:
         """Updates the bar of the current epoch."""
@@ -82,9 +87,14 @@ class ScreenProgress(Progress):
         """Prints the epoch's metrics."""
         metrics_text = "  ".join(f"{name} {metrics[name]:.4f}" for name in _EPOCH_METRICS if name in metrics)
         width = len(str(epochs))
-        self._console.print(
-            Text(f"  epoch {epoch:{width}}/{epochs}  {metrics_text}  {metrics['time/epoch_seconds']:.1f} s")
-        )
+        self._print_indented(f"epoch {epoch:{width}}/{epochs}  {metrics_text}  {metrics['time/epoch_seconds']:.1f} s")
+
+    def _print_indented(self, text: str) -> None:
+        """Prints an indented line, which is wrapped between words if it is too long for the terminal."""
+        if self._console.is_terminal:
+            self._console.print(Padding(Text(text), (0, 0, 0, 2)), soft_wrap=False)
+        else:
+            self._console.print(Text(f"  {text}"))
 
 
 def run_and_print(
@@ -148,7 +158,24 @@ def print_result(result: RunResult) -> None:
     if result.run_id:
         lines["see it"] = build_ui_command(result.tracking_uri)
     for title, text in lines.items():
-        console.print(Text.assemble((f"{title:9} ", "dim"), (text, "bold" if title == "accuracy" else "")))
+        print_labelled(console, title, text, "bold" if title == "accuracy" else "", is_command=title == "see it")
+
+
+def print_labelled(console: Console, title: str, text: str, style: str = "", *, is_command: bool = False) -> None:
+    """Prints a labelled line. In a terminal it is wrapped between words, except for commands, which are copied."""
+    longest_word = max(map(cell_len, text.split()), default=0)
+    if not console.is_terminal or is_command or longest_word > console.width:  # a path, which is copied
+        console.print(Text.assemble((f"{title:{_LABEL_WIDTH - 1}} ", "dim"), (text, style)), soft_wrap=True)
+        return
+    if longest_word > console.width - _LABEL_WIDTH:
+        console.print(Text(title, "dim"))
+        console.print(Text(text, style), soft_wrap=False)
+        return
+    line = Table.grid()
+    line.add_column(width=_LABEL_WIDTH, style="dim")
+    line.add_column(overflow="fold")
+    line.add_row(title, Text(text, style))
+    console.print(line, soft_wrap=False)
 
 
 def _format_metrics(metrics: Mapping[str, float]) -> str:

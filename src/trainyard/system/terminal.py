@@ -21,12 +21,13 @@ def print_error(error: BaseException) -> None:
             console.print(Text("      " + line))
 
 
-def print_styled(text: str, style: str) -> None:
-    """Prints text in a style of Rich, which respects NO_COLOR. Lines are not wrapped."""
+def print_styled(text: str, style: str = "") -> None:
+    """Prints text in a style of Rich, which respects NO_COLOR. In a terminal, lines are wrapped between words."""
     from rich.console import Console
     from rich.text import Text
 
-    Console(soft_wrap=True, highlight=False).print(Text(text, style=style))
+    console = Console(highlight=False)
+    console.print(Text(text, style=style), soft_wrap=not console.is_terminal)
 
 
 def print_heading(text: str) -> None:

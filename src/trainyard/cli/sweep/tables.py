@@ -1,7 +1,7 @@
 """Prints the plan, the ranking and the summary of a sweep, and the list of sweeps.
 
-In a terminal, long tables are shortened, and cells that do not fit are cut. Elsewhere tables are complete, with one
-line per row, for files and `grep`.
+In a terminal, long tables are shortened, and columns that do not fit are left out. Elsewhere tables are complete, with
+one line per row, for files and `grep`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from rich.text import Text
 from trainyard.config import find_component, shorten_paths
 from trainyard.evaluation import Ranking, Trial
 from trainyard.reporting import SHOWN_TEST_METRICS, format_count, format_duration, format_metric, format_value
+from trainyard.runs import print_labelled
 from trainyard.sweep import SweepFolder, SweepResult
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ Columns = Mapping[str, Sequence[str]]
 
 _FIRST, _LAST = 50, 5
 """Number of trials at the beginning and at the end of a plan that a terminal shows."""
-_MIN_TITLE = 5
+_FIRST_REMOVED = ("parameters", "loss/test", "95 %")
+_LAST_REMOVED = ("accuracy/test", "run", "seeds", "time")
+"""The columns of a ranking that are left out in a narrow terminal, in this order; the settings are between them."""
 _MAX_RANKED = 20
 _MAX_FAILURES = 20
 """Maximum number of rows of a ranking and of failures that a terminal shows."""
@@ -50,14 +53,12 @@ def print_table(console: Console, columns: Columns) -> None:
     console.out("\n".join("  ".join(line).rstrip() for line in zip(*padded, strict=True)), highlight=False)
 
 
-def build_table(columns: Columns, *, cut_titles: bool = False) -> Table:
-    """Returns a table for a terminal. If it is too narrow, texts are cut. `cut_titles` cuts titles of numbers first."""
+def build_table(columns: Columns) -> Table:
+    """Returns a table for a terminal. If it is too narrow, texts are cut."""
     table = start_table()
     for title, cells in columns.items():
         if is_numeric(cells):
-            longest = max((len(cell) for cell in cells), default=0)
-            max_width = max(longest, _MIN_TITLE) if cut_titles else None
-            table.add_column(_build_cell(title), justify="right", no_wrap=True, max_width=max_width)
+            table.add_column(_build_cell(title), justify="right", no_wrap=True)
         else:
             table.add_column(_build_cell(title))
     for row in zip(*columns.values(), strict=True):
@@ -162,32 +163,39 @@ def print_summary(name: str, result: SweepResult, ui: str | None, *, console: Co
     console = console or Console(highlight=False)
     console.print()
     if result.ranking.points:
-        print_ranking(build_ranking_columns(result.ranking), console=console)
+        print_ranking(build_ranking_columns(result.ranking), result.ranking.objective, console=console)
         console.print()
     print_text(console, result.verdict)
     console.print()
     if result.winner:
-        _print_line(console, "winner", result.winner.label, "bold")
-        _print_line(console, "recipe", os.path.relpath(result.winner.recipe))
-        _print_line(console, "train it", result.winner.command, is_command=True)
-    _print_line(console, "files", os.path.relpath(result.folder))
+        print_labelled(console, "winner", result.winner.label, "bold")
+        print_labelled(console, "recipe", os.path.relpath(result.winner.recipe))
+        print_labelled(console, "train it", result.winner.command, is_command=True)
+    print_labelled(console, "files", os.path.relpath(result.folder))
     if ui:
-        _print_line(console, "see it", ui, is_command=True)
+        print_labelled(console, "see it", ui, is_command=True)
     folder = SweepFolder(result.folder)
     failed = [(trial, reason, os.path.relpath(folder.get_log_file(trial.number))) for trial, reason in result.failed]
     print_failures(console, failed, name)
 
 
-def print_ranking(columns: Columns, *, console: Console | None = None) -> None:
-    """Prints a ranking, the best first; in a terminal only its first rows."""
+def print_ranking(columns: Columns, objective: str | None, *, console: Console | None = None) -> None:
+    """Prints a ranking, the best first; in a terminal only its first rows, and the columns that fit."""
     console = console or Console(highlight=False)
     count = len(columns[""])
     shown = min(count, _MAX_RANKED) if console.is_terminal else count
     table = {title: cells[:shown] for title, cells in columns.items()}
+    _rank, _label, *others = table
+    settings = [title for title in others if title not in (objective, *_FIRST_REMOVED, *_LAST_REMOVED)]
+    for title in (*_FIRST_REMOVED, *settings, *_LAST_REMOVED):
+        if title != objective and not fits(console, table):
+            table.pop(title, None)
     if fits(console, table):
         print_table(console, table)
-    else:
-        console.print(build_table(table, cut_titles=True))
+    else:  # a line with rank and label, and one with the value
+        for rank, text, *values in zip(*table.values(), strict=True):
+            print_text(console, f"{rank:4} {text}")
+            print_text(console, f"     {'  '.join(values)}", "bold")
     if shown < count:
         print_text(console, f"and {count - shown:,} more", "dim")
 
@@ -228,16 +236,10 @@ def print_failures(console: Console, failed: Sequence[tuple[Trial, str, str]], s
     listed = failed[:_MAX_FAILURES] if console.is_terminal else failed
     for trial, reason, log in listed:
         suffix = f" (log: {log})" if log else ""
-        _print_line(console, "failed", f"trial {trial.number}, {trial.label}: {reason}{suffix}", "red")
+        print_labelled(console, "failed", f"trial {trial.number}, {trial.label}: {reason}{suffix}", "red")
     if hidden_count := len(failed) - len(listed):
         text = f"{hidden_count:,} more; to list all: trainyard sweep --status {sweep} | grep failed"
-        _print_line(console, "failed", text, "red")
-
-
-def _print_line(console: Console, title: str, text: str, style: str = "", *, is_command: bool = False) -> None:
-    """Prints a labelled line; commands are not wrapped, so that they can be copied."""
-    line = Text.assemble((f"{title:9} ", "dim"), (text, style))
-    console.print(line, soft_wrap=is_command or not console.is_terminal)
+        print_labelled(console, "failed", text, "red")
 
 
 def print_text(console: Console, text: str, style: str = "") -> None:
