@@ -67,9 +67,9 @@ class TrainingConfig:
     determinism: str = setting("seeded", choices=("off", "seeded", "strict"))
     """What is the same in runs with the same config and seed. `off`: only the validation split and the images of
     `dataset.limit`. `seeded`: all random numbers; on a CPU, weights are bit-identical on the same machine with the same
-    versions, number of threads, engine and XLA setting. `strict`: weights are bit-identical on the same machine
-    with the same versions, for any number of threads and both engines; training is slower (one thread per operation, no
-    XLA)."""
+    versions, number of threads, engine and XLA setting. `strict`: on a CPU, weights are bit-identical on the same
+    machine with the same versions, for any number of threads and both engines; training is slower (one thread per
+    operation, no XLA, no graph optimizer)."""
     threads: int | None = setting(None, ge=1, identity=False)
     """Number of TensorFlow threads, within an operation and across operations. `null` uses one per available CPU
     core."""

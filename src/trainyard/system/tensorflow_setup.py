@@ -105,9 +105,10 @@ def configure_tensorflow(
 
     `seed` is in 0..2**32 - 1. `threads` is the number of threads within and across operations; None keeps the current
     number if TensorFlow is already initialized, else it uses one per core. `determinism` is the value of
-    ``training.determinism``: ``strict`` rejects operations without a deterministic implementation, and runs each
-    operation on one thread, because the number affects the order of summation. `precision` is the Keras dtype policy of
-    layers.
+    ``training.determinism``: ``strict`` rejects operations without a deterministic implementation, runs each operation
+    on one thread, because the number affects the order of summation, and does not let TensorFlow rewrite its graphs,
+    because the result depends on the whole graph, which differs between the engines. `precision` is the Keras dtype
+    policy of layers.
 
     Returns the number of threads within an operation, on which results can depend. Raises a TrainingError if TensorFlow
     is already initialized with another number of threads, or strict determinism is impossible.
@@ -127,6 +128,7 @@ def configure_tensorflow(
     )
     if strict:
         tf.config.experimental.enable_op_determinism()
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": strict})
     keras.backend.clear_session()
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(seed)
