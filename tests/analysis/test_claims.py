@@ -30,7 +30,7 @@ from trainyard.cli.reproduce import reproduce
 from trainyard.config.compose import compose_config
 from trainyard.config.serialization import HASHED_SECTIONS, config_to_dict
 from trainyard.errors import ConfigError
-from trainyard.evaluation.statistics import SIGNIFICANCE_LEVEL, estimate_difference, estimate_mean
+from trainyard.evaluation.statistics import SIGNIFICANCE_LEVEL, estimate_accuracy, estimate_accuracy_difference
 from trainyard.sweep.folder import SweepFolder
 from trainyard.tracking.names import PER_CLASS_TABLE
 
@@ -49,7 +49,7 @@ def arm(name, accuracies, parameters=100):
         for place, accuracy in enumerate(accuracies)
     ]
     return Arm(
-        name=name, overrides=("experiment=a", "model.hidden_units=[8, 8]"), parameters=parameters, epochs=3,
+        name=name, overrides=("experiment=a", "model.hidden_units=[8, 8]"), parameters=parameters, images=1000, epochs=3,
         validation_fraction=0.0, runs=tuple(runs),
     )  # fmt: skip
 
@@ -187,14 +187,19 @@ def test_verdict_describes_the_result_of_a_target(outcome, met, messages):
         assert message in " ".join(record.get_page(outcome).describe_verdict())
 
 
-def test_equal_accuracies_have_the_variance_of_rounding():
+def test_accuracies_of_a_small_test_set_have_the_binomial_variance():
     """Two seeds of 29 and of 28 of 30 images: the difference of one image is not significant."""
     outcome = target_results(first=[29 / 30] * 2, second=[28 / 30] * 2)
+    outcome = dataclasses.replace(outcome, arms=tuple(dataclasses.replace(each, images=30) for each in outcome.arms))
     lines = " ".join(record.get_page(outcome).describe_verdict())
     assert (
         "The mean is 3.333 percentage points higher than the mean of deep: the difference is not significant" in lines
     )
-    assert "| deep | +3.333 | 0.962 | -0.807 to +7.474 | 0.074 |" in record.render_page(outcome)
+    page = record.get_page(outcome)
+    variances = [successes / 64 * (64 - successes) / 64 / 30 for successes in (60, 58)]
+    assert page.estimate_difference(outcome.arms[1]).standard_error == pytest.approx(sum(variances) ** 0.5 / 2**0.5)
+    perfect = target_results(first=[1.0] * 3, second=[1.0] * 3)
+    assert record.get_page(perfect).estimate_mean(perfect.main_arm).low < 0.995
 
 
 def test_page_lists_every_run_and_the_search_of_the_recipe():
@@ -246,15 +251,16 @@ def test_committed_pages_match_their_results(folder):
 
 
 @pytest.mark.parametrize("folder", RECORDS, ids=lambda folder: folder.name)
-def test_committed_numbers_are_not_changed_by_the_rounding_floor(folder):
-    """The accuracies of the records vary, so scipy, which knows no floor, computes the same intervals and p-values."""
+def test_committed_numbers_are_not_changed_by_the_minimum_variance(folder):
+    """The accuracies of the records vary, so scipy, which has no minimum variance, computes the same intervals and p-values."""
     kept = results.load_results(folder)
     for each in kept.arms:
-        estimate = estimate_mean(each.accuracies, kept.accuracy_step)
+        estimate = estimate_accuracy(each.accuracies, each.images)
         interval = stats.ttest_1samp(each.accuracies, 0).confidence_interval()
         assert (estimate.low, estimate.high) == pytest.approx((interval.low, interval.high), rel=1e-9)
     for each in kept.arms[1:]:
-        estimate = estimate_difference(kept.main_arm.accuracies, each.accuracies, kept.accuracy_step)
+        images = (kept.main_arm.images, each.images)
+        estimate = estimate_accuracy_difference(kept.main_arm.accuracies, each.accuracies, images)
         test = stats.ttest_ind(kept.main_arm.accuracies, each.accuracies, equal_var=False)
         assert estimate.p_value == pytest.approx(test.pvalue, rel=1e-9)
 

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from experiments.error_rates.accuracies import Recipe, simulate_coverage, simulate_false_differences
 from experiments.error_rates.ranking import build_equal_sweep, build_sweeps, simulate_sweep
 
 
@@ -27,3 +28,12 @@ def test_few_points_are_tied_with_the_best_if_the_others_are_worse():
     rates = simulate_sweep(sweep, repeats=100)
     assert rates.any_wrong <= compute_limit(0.05, 100)
     assert 4 < rates.tied < 7
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+@pytest.mark.parametrize(("images", "accuracy"), [(30, 0.97), (100, 0.99), (360, 0.98), (1000, 0.999), (10_000, 0.98)])
+def test_intervals_contain_the_true_accuracy_and_equal_recipes_rarely_differ(images, accuracy, seeds):
+    for spread in (0.0, 1.0):
+        recipe = Recipe(images, accuracy, seeds, spread)
+        assert 1 - simulate_coverage(recipe, repeats=400) <= compute_limit(0.05, 400)
+        assert simulate_false_differences(recipe, repeats=400) <= compute_limit(0.05, 400)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from trainyard.evaluation import estimate_accuracy
 from trainyard.evaluation.ranking import compute_lead_p_value, count_decimals, higher_is_better, rank
 
 CLEAR = {
@@ -37,12 +38,12 @@ def test_equal_points_are_ranked_in_plan_order(sweep_of):
 
 def test_ranked_point_has_the_statistics_of_its_trials(sweep_of):
     varied = {"wide": {"model.hidden_units": [512]}}
-    (point,) = rank(sweep_of({"wide": [0.91, None, 0.94, 0.95]}, varied=varied), "accuracy/val").points
+    (point,) = rank(sweep_of({"wide": [0.81, None, 0.84, 0.85]}, varied=varied), "accuracy/val").points
     assert (point.point, point.label, point.varied) == (1, "wide", {"model.hidden_units": [512]})
-    assert point.by_seed == {0: 0.91, 2: 0.94, 3: 0.95}
+    assert point.by_seed == {0: 0.81, 2: 0.84, 3: 0.85}
     assert (point.n, point.parameters, point.seconds) == (3, 1000, 2.0)
     assert point.metrics == pytest.approx(
-        {"accuracy/test": 0.92333, "loss/test": 0.06667, "f1_macro/test": 0.91333}, 1e-3
+        {"accuracy/test": 0.82333, "loss/test": 0.16667, "f1_macro/test": 0.81333}, 1e-3
     )
     assert point.mean == pytest.approx(np.mean(point.values))
     assert point.std == pytest.approx(np.std(point.values, ddof=1))
@@ -55,6 +56,23 @@ def test_single_value_has_no_spread(sweep_of):
     assert (point.mean, point.std, point.low, point.high) == (0.9, None, None, None)
     (point,) = rank(sweep_of({"one": [0.9, 0.8]}, objective=None), None).points
     assert (point.values, point.mean, point.n) == ((), None, 2)
+
+
+def test_interval_of_an_accuracy_with_few_errors_is_that_of_korn_and_graubard(sweep_of):
+    """Counts of 100 images. Both seeds of the last point have the same count, but its interval has a width."""
+    first, last = rank(sweep_of({"a": [0.99, 0.98], "b": [0.97, 0.97]}), "accuracy/val").points
+    for point in (first, last):
+        estimate = estimate_accuracy(point.values, 100)
+        assert (point.low, point.high) == pytest.approx((estimate.low, estimate.high))
+    assert last.low < 0.9 < last.high
+    (loss,) = rank(sweep_of({"a": [0.02, 0.03]}), "loss/val").points
+    interval = stats.t.interval(0.95, 1, loc=0.025, scale=0.005)
+    assert (loss.low, loss.high) == pytest.approx((0, interval[1]))
+
+
+def test_interval_is_unknown_if_all_runs_have_the_same_value(sweep_of):
+    points = rank(sweep_of({"a": [1.0, 1.0], "b": [1.0, 1.0]}), "accuracy/val").points
+    assert [(point.low, point.high) for point in points] == [(None, None)] * 2
 
 
 def test_point_without_varied_settings_has_a_label(sweep_of):

@@ -11,10 +11,14 @@ from scipy import stats
 from trainyard.evaluation.statistics import (
     Estimate,
     compute_mcnemar_p_value,
+    compute_min_accuracy_variance,
     compute_range_p_value,
     compute_range_quantile,
+    compute_rounding_variance,
     compute_std,
     compute_t_quantile,
+    estimate_accuracy,
+    estimate_accuracy_difference,
     estimate_difference,
     estimate_mean,
     find_step,
@@ -52,25 +56,79 @@ def test_equal_values_have_the_variance_of_rounding():
     """Simulates the rounding error of counts of 30 images, and computes both tests from it by hand."""
     step, first, second = 1 / 30, [29 / 30] * 2, [28 / 30] * 2
     rounding_errors = np.random.default_rng(0).uniform(-step / 2, step / 2, 1_000_000)
-    assert compute_std(first, step) == pytest.approx(rounding_errors.std(), rel=1e-3)
-    welch = estimate_difference(first, second, step)
+    least = compute_rounding_variance(step)
+    assert compute_std(first, least) == pytest.approx(rounding_errors.std(), rel=1e-3)
+    welch = estimate_difference(first, second, (least, least))
     error = math.sqrt(2 * step**2 / 12 / 2)  # two rounded values, two seeds
     assert welch.standard_error == pytest.approx(error)
     assert welch.p_value == pytest.approx(2 * stats.t.sf(step / error, 2)) == pytest.approx(0.074, abs=1e-3)
     half_width = stats.t.isf(0.025, 1) * step / math.sqrt(12) / math.sqrt(2)
-    mean = estimate_mean(first, step)
+    mean = estimate_mean(first, least)
     assert (mean.low, mean.high) == pytest.approx((29 / 30 - half_width, 29 / 30 + half_width))
 
 
-def test_step_changes_nothing_if_the_values_vary_more():
-    assert estimate_difference(FIRST, SECOND, 1.0) == estimate_difference(FIRST, SECOND)
+def test_minimum_variance_changes_nothing_if_the_values_vary_more():
+    assert estimate_difference(FIRST, SECOND, (1.0, 1.0)) == estimate_difference(FIRST, SECOND)
     assert estimate_mean(FIRST, 1.0) == estimate_mean(FIRST)
 
 
-def test_equal_values_without_a_known_step_give_an_interval_of_width_zero():
+def test_equal_values_without_a_minimum_variance_give_an_interval_of_width_zero():
     assert estimate_difference([1.0, 1.0], [1.0, 1.0]) == Estimate(0, 0, 0, 0, 1)
     assert estimate_difference([2.0, 2.0], [1.0, 1.0]) == Estimate(1, 0, 1, 1, 0)
     assert estimate_mean([0.5, 0.5]) == Estimate(0.5, 0, 0.5, 0.5, 0)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "images", "variance"),
+    [
+        ([29 / 30] * 2, 30, 60 / 64 * 4 / 64 / 30),
+        ([1.0] * 5, 100, 502 / 504 * 2 / 504 / 100),
+        ([0.01, 0.03], 100, 6 / 204 * 198 / 204 / 100),
+        ([0.9, 0.9], 100, 0.01**2 / 12),
+        ([0.98] * 10, 10_000, 0.0001**2 / 12),
+    ],
+)
+def test_accuracy_of_a_small_test_set_has_at_least_the_binomial_variance(accuracies, images, variance):
+    assert compute_min_accuracy_variance(np.mean(accuracies), len(accuracies), images) == pytest.approx(variance)
+
+
+def test_interval_of_an_accuracy_with_many_errors_is_students_interval():
+    accuracies = [0.979, 0.981, 0.976, 0.978]
+    estimate = estimate_accuracy(accuracies, 10_000)
+    interval = stats.ttest_1samp(accuracies, 0).confidence_interval()
+    assert (estimate.low, estimate.high) == pytest.approx((interval.low, interval.high))
+
+
+@pytest.mark.parametrize("accuracies", [[0.97, 0.99, 1.0], [1.0, 1.0, 0.93, 0.98], [0.02, 0.0, 0.05]])
+def test_interval_of_an_accuracy_with_few_errors_is_that_of_korn_and_graubard(accuracies):
+    """The effective number of images is fractional; the interval inverts the tails of the beta distribution."""
+    runs, images, mean = len(accuracies), 100, np.mean(accuracies)
+    excess = max(np.var(accuracies, ddof=1) / (mean * (1 - mean) / images), 1)
+    count = runs * images / excess * (stats.norm.isf(0.025) / stats.t.isf(0.025, runs - 1)) ** 2
+    estimate = estimate_accuracy(accuracies, images)
+    assert estimate.low == pytest.approx(stats.beta.ppf(0.025, count * mean, count * (1 - mean) + 1))
+    assert estimate.high == pytest.approx(stats.beta.ppf(0.975, count * mean + 1, count * (1 - mean)))
+
+
+def test_interval_of_a_perfect_accuracy_has_a_width():
+    """With an effective number of m images, all correct, the lower end is the 2.5 % quantile of their number."""
+    estimate = estimate_accuracy([1.0] * 5, 200)
+    count = 1000 * (stats.norm.isf(0.025) / stats.t.isf(0.025, 4)) ** 2
+    assert (estimate.value, estimate.high) == (1, 1)
+    assert estimate.low == pytest.approx(0.025 ** (1 / count))
+    wrong = estimate_accuracy([0.0] * 5, 200)
+    assert (wrong.low, wrong.high) == (0, pytest.approx(1 - estimate.low))
+
+
+def test_difference_of_accuracies_with_few_errors_has_the_binomial_error():
+    """Two seeds of 29 and of 28 of 30 images."""
+    estimate = estimate_accuracy_difference([29 / 30] * 2, [28 / 30] * 2, (30, 30))
+    variances = [successes / 64 * (64 - successes) / 64 / 30 for successes in (60, 58)]
+    error = math.sqrt(sum(variances) / 2)
+    freedom = sum(variances) ** 2 / sum(variance**2 for variance in variances)
+    assert estimate.standard_error == pytest.approx(error)
+    assert estimate.p_value == pytest.approx(2 * stats.t.sf(1 / 30 / error, freedom))
+    assert estimate.p_value > 0.4
 
 
 def test_single_value_has_an_unknown_variance():

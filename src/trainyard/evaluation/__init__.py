@@ -20,10 +20,11 @@ from trainyard.evaluation.statistics import (
     SIGNIFICANCE_LEVEL,
     Estimate,
     compute_mcnemar_p_value,
+    compute_min_accuracy_variance,
     compute_std,
     compute_t_quantile,
+    estimate_accuracy,
+    estimate_accuracy_difference,
     estimate_difference,
-    estimate_mean,
-    find_step,
 )
 from trainyard.evaluation.trials import Trial, TrialResult

@@ -25,7 +25,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.evaluation.statistics import SIGNIFICANCE_LEVEL, compute_range_p_value, compute_range_quantile
+from trainyard.evaluation.statistics import (
+    SIGNIFICANCE_LEVEL,
+    compute_range_p_value,
+    compute_range_quantile,
+    compute_rounding_variance,
+)
 
 Values = Mapping[int, float]
 """The results of a point, by seed."""
@@ -63,7 +68,7 @@ def count_tied(points: Sequence[Values], step: float = 0.0) -> int:
 
     Args:
         points: The values of each point, higher is better, in the order of their means, the best first.
-        step: The smallest possible difference of two values, see `trainyard.evaluation.statistics`.
+        step: The smallest possible difference of two values; 0 if it is unknown.
     """
     layout, limit = TwoWayLayout(points, step), compute_range_quantile(len(points), math.inf)
     for position in range(1, len(points)):
@@ -86,7 +91,7 @@ class TwoWayLayout:
         seeds = sorted({seed for values in points for seed in values})
         self._points = points
         self._rows = {seed: row for row, seed in enumerate(seeds)}
-        self._min_variance = step**2 / 12
+        self._min_variance = compute_rounding_variance(step)
         self._pooled = 0
         self._count = 0
         self._sum_of_squares = 0.0

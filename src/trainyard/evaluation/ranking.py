@@ -16,7 +16,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainyard.evaluation.range_test import TwoWayLayout, Values, count_tied
-from trainyard.evaluation.statistics import SIGNIFICANCE_LEVEL, compute_range_p_value, estimate_mean, find_step
+from trainyard.evaluation.statistics import (
+    SIGNIFICANCE_LEVEL,
+    compute_range_p_value,
+    compute_rounding_variance,
+    estimate_accuracy,
+    estimate_mean,
+    find_step,
+)
 
 TEST_METRICS = ("accuracy/test", "loss/test", "f1_macro/test")
 _LOWER_IS_BETTER = {"loss", "error", "errors", "ece", "mae", "mse", "rmse", "nll", "perplexity", "time", "seconds"}
@@ -61,8 +68,8 @@ class RankedPoint:
         values: Objective of each run. Empty if nothing is compared.
         mean: Mean of the values, or None if there are none.
         std: Sample standard deviation of the values, or None for fewer than two.
-        low: Lower end of the 95 % confidence interval of the mean (Student's t), or None for fewer than two values.
-            `high` is the upper end.
+        low: Lower end of the 95 % confidence interval of the mean. `high` is the upper end. Both are None for fewer
+            than two values, and if all runs of the ranking have the same value.
         metrics: Means of the test metrics.
         is_pruned: Whether the sweep stopped the point before all its seeds had finished.
         tied: Whether the point does not differ significantly from the best. True for the best itself. False for points
@@ -235,12 +242,7 @@ def _build_point(runs: Sequence[RankedRun], objective: str | None, step: float) 
     if objective is not None and len(values) < len(runs):
         missing = ", ".join(str(run.number) for run in runs if run.value is None)
         raise ValueError(f"expected a value of {objective} for every trial, but these trials have none: {missing}")
-    low = high = None
-    if len(values) > 1:
-        interval = estimate_mean(values, step)
-        # few seeds give wide intervals, but no accuracy is above 1 and no loss is below 0
-        low = max(interval.low, 0.0) if min(values) >= 0 else interval.low
-        high = min(interval.high, 1.0) if objective and is_proportion(objective) and max(values) <= 1 else interval.high
+    low, high = _compute_interval(values, objective or "", step)
     first = runs[0]
     return RankedPoint(
         point=first.point,
@@ -260,3 +262,21 @@ def _build_point(runs: Sequence[RankedRun], objective: str | None, step: float) 
         },
         seconds=statistics.fmean(run.seconds for run in runs),
     )
+
+
+def _compute_interval(values: Sequence[float], objective: str, step: float) -> tuple[float | None, float | None]:
+    """Returns the ends of the confidence interval of the mean, or None if the variance is unknown.
+
+    It is unknown for fewer than two values, and if all runs of the ranking have the same value. The number of images of
+    an accuracy is derived from the smallest difference of two runs.
+    """
+    if len(values) < 2 or not step:  # noqa: PLR2004 - a variance needs two values
+        return None, None
+    if objective.startswith("accuracy") and 0 <= min(values) <= max(values) <= 1:
+        interval = estimate_accuracy(values, max(round(1 / step), 1))
+    else:
+        interval = estimate_mean(values, compute_rounding_variance(step))
+    # few seeds give wide intervals, but no accuracy is above 1 and no loss is below 0
+    low = max(interval.low, 0.0) if min(values) >= 0 else interval.low
+    high = min(interval.high, 1.0) if is_proportion(objective) and max(values) <= 1 else interval.high
+    return low, high

@@ -12,13 +12,13 @@ from pydantic import TypeAdapter
 
 from trainyard.analysis.claims.spec import SCORE_NAMES, Claim, Scores, Target
 from trainyard.errors import ConfigError
-from trainyard.evaluation import Trial, TrialResult, find_step
+from trainyard.evaluation import Trial, TrialResult
 from trainyard.sweep import SweepFolder
 from trainyard.system import atomic_write
 from trainyard.tracking import names
 
 RESULTS_FILE = "results.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Increase this number when the structure of the file changes; files of another version are rejected."""
 
 
@@ -43,6 +43,7 @@ class Arm:
     """The results of one recipe, trained with several seeds.
 
     Attributes:
+        images: Number of test images.
         epochs: Number of epochs of the longest run.
         validation_fraction: Fraction of the training images held out for validation; 0 if none were held out.
         runs: One result per seed, by ascending seed.
@@ -51,6 +52,7 @@ class Arm:
     name: str
     overrides: tuple[str, ...]
     parameters: int
+    images: int
     epochs: int
     validation_fraction: float
     runs: tuple[SeedResult, ...]
@@ -81,11 +83,6 @@ class Results:
         """The arm that the target or the claim applies to."""
         return self.arms[0]
 
-    @property
-    def accuracy_step(self) -> float:
-        """The smallest difference between two measured accuracies, or 0 if all are equal."""
-        return find_step([accuracy for arm in self.arms for accuracy in arm.accuracies])
-
 
 def to_percent(fraction: float) -> str:
     """Returns a fraction, or a difference of two, in percent with three decimals, without a percent sign."""
@@ -113,6 +110,7 @@ def load_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder, *, with
         name=name,
         overrides=overrides,
         parameters=results[0].parameters,
+        images=sum(row["support"] for row in _load_class_rows(Path(results[0].folder))),
         epochs=max(result.epochs for result in results),
         validation_fraction=trials[0].config["dataset"]["validation_fraction"],
         runs=tuple(runs),
@@ -127,8 +125,7 @@ def list_results(folder: SweepFolder) -> list[tuple[Trial, TrialResult]]:
 
 def _load_report(folder: Path) -> dict[str, Scores]:
     """Returns the unrounded classification report of a run: one row per class, and the macro and weighted averages."""
-    table = json.loads((folder / names.PER_CLASS_TABLE).read_text())
-    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    rows = _load_class_rows(folder)
     report = {row["class"]: Scores(*(row[name] for name in (*SCORE_NAMES, "support"))) for row in rows}
     scores = np.array([[row[name] for name in SCORE_NAMES] for row in rows])
     support = np.array([row["support"] for row in rows])
@@ -136,6 +133,12 @@ def _load_report(folder: Path) -> dict[str, Scores]:
         precision, recall, f1 = (float(mean) for mean in np.average(scores, axis=0, weights=weights))
         report[name] = Scores(precision, recall, f1, int(support.sum()))
     return report
+
+
+def _load_class_rows(folder: Path) -> list[dict[str, Any]]:
+    """Returns the scores and the number of test images of each class of a run, by column."""
+    table = json.loads((folder / names.PER_CLASS_TABLE).read_text())
+    return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
 
 
 def write_results(folder: Path, results: Results) -> None:

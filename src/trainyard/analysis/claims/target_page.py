@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from trainyard.analysis.claims.results import Arm, Results, to_percent
 from trainyard.analysis.claims.spec import Target
-from trainyard.evaluation import Estimate, estimate_difference, estimate_mean
+from trainyard.evaluation import Estimate, estimate_accuracy, estimate_accuracy_difference
 from trainyard.reporting import format_duration, plots
 
 
@@ -78,11 +78,12 @@ class TargetPage:
 
     def estimate_mean(self, arm: Arm) -> Estimate:
         """Returns the mean accuracy of an arm with its confidence interval."""
-        return estimate_mean(arm.accuracies, self.results.accuracy_step)
+        return estimate_accuracy(arm.accuracies, arm.images)
 
     def estimate_difference(self, other_arm: Arm) -> Estimate:
         """Returns the mean accuracy of the first arm minus that of another arm, with its confidence interval."""
-        return estimate_difference(self.results.main_arm.accuracies, other_arm.accuracies, self.results.accuracy_step)
+        arm = self.results.main_arm
+        return estimate_accuracy_difference(arm.accuracies, other_arm.accuracies, (arm.images, other_arm.images))
 
 
 def _describe_limit(*, exceeded: bool) -> str:

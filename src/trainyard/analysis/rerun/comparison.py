@@ -8,6 +8,7 @@ standard errors of the difference of two binomial proportions, for the number of
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,7 +17,7 @@ import numpy as np
 
 from trainyard.analysis.compare.predictions import Predictions
 from trainyard.analysis.rerun.original import OriginalRun
-from trainyard.evaluation import compute_std, compute_t_quantile
+from trainyard.evaluation import compute_min_accuracy_variance, compute_std, compute_t_quantile
 from trainyard.tracking import names
 
 MIN_SIBLINGS = 5
@@ -176,7 +177,8 @@ def _find_different_test_metrics(before: Mapping[str, float], now: Mapping[str, 
 def _estimate_spread(accuracy: float, siblings: Sequence[float], images: int) -> tuple[float, str]:
     """Returns the limit for the difference of two test accuracies, and a text on how it was estimated."""
     if len(siblings) >= MIN_SIBLINGS:
-        limit = compute_t_quantile(len(siblings) - 1) * compute_std(siblings, 1 / images) * math.sqrt(2)
+        least = compute_min_accuracy_variance(statistics.fmean(siblings), len(siblings), images)
+        limit = compute_t_quantile(len(siblings) - 1) * compute_std(siblings, least) * math.sqrt(2)
         return limit, f"estimated from {len(siblings)} runs of this config with other seeds"
     error = math.sqrt(2 * accuracy * (1 - accuracy) / images)
     return 1.96 * error, f"estimated from the number of test images, {images:,}"
