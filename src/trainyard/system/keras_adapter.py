@@ -1,4 +1,4 @@
-"""The private API of Keras that Trainyard uses: the global seed generator, and attributes of optimizers."""
+"""The private API of Keras that Trainyard uses: the global seed generator, optimizers, and nested layers."""
 
 from __future__ import annotations
 

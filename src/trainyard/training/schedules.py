@@ -98,7 +98,7 @@ class Piecewise(ScheduleConfig):
 
     at_epochs: list[float] = setting([6.0, 8.0], gt=0, nonempty=True)
     """Numbers of finished epochs after which the learning rate changes, in increasing order. Fractions are allowed, and
-    are rounded to a step."""
+    are rounded to a step. A warning names learning rates that are never used because of that."""
     factors: list[float] = setting([0.1, 0.01], gt=0, nonempty=True)
     """Learning rate after each change, as a multiple of `optimizer.learning_rate`: one value per change."""
 
