@@ -116,7 +116,7 @@ def compute_prediction_interval(
     Args:
         values: float64 (..., values), with at least two independent values along the last axis.
         level: Significance level.
-        images: Number of images on which each value was measured. None: the values are no counts of images.
+        images: Number of images on which each value was measured. None: the values are not counts of images.
     """
     measured = np.asarray(values)
     count, mean = measured.shape[-1], measured.mean(axis=-1)
