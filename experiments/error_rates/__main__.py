@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.error_rates import accuracies, ranking
+from experiments.error_rates import accuracies, claims, ranking
 
 PAGE = Path("experiments/error_rates/README.md")
 INTRODUCTION = """# Error rates
@@ -23,8 +23,8 @@ def render_rankings() -> str:
 
 {ranking.REPEATS:,} sweeps per row, ranked as in [Sweeps](../../docs/sweeps.md#choose-the-objective). The results are
 normally distributed. The effects of the seeds, which all points share, have the standard deviation of the residuals of
-the best point. A point is reported as worse if it is not marked ≈. At a significance level of 5 %, any best point should
-be reported as worse in at most 5 % of the sweeps. In sweeps with different points, fewer marks are better.
+the best point. A point is reported as worse if it is not marked ≈. At a significance level of 5 %, any best point
+should be reported as worse in at most 5 % of the sweeps. In sweeps with different points, fewer marks are better.
 
 {ranking.simulate_rankings().to_markdown()}
 """
@@ -51,5 +51,18 @@ mean accuracies differ significantly at a level of 5 %, in percent: the largest 
 """
 
 
+def render_claims() -> str:
+    """Returns the section on claims, in Markdown."""
+    return f"""
+## True claims
+
+{claims.REPEATS:,} claims per number. One run of the experiments above is the published one; its accuracy is rounded to
+two or four decimals. The other runs are the seeds that judge it, as in [Claims](../../docs/claims.md). The table shows
+how often the published accuracy is contradicted, in percent: the largest of the three cases.
+
+{claims.build_contradiction_table().to_markdown()}
+"""
+
+
 if __name__ == "__main__":
-    PAGE.write_text(f"{INTRODUCTION}{render_rankings()}{render_accuracies()}", encoding="utf-8")
+    PAGE.write_text(f"{INTRODUCTION}{render_rankings()}{render_accuracies()}{render_claims()}", encoding="utf-8")

@@ -330,7 +330,10 @@ def claim_results(change=None, accuracies=None, seeds=10, scores=None):
 def merge(content, change):
     return {
         **content,
-        **{key: merge(content[key], value) if isinstance(value, dict) else value for key, value in change.items()},
+        **{
+            key: merge(content.get(key, {}), value) if isinstance(value, dict) else value
+            for key, value in change.items()
+        },
     }
 
 
@@ -385,15 +388,39 @@ def test_five_seeds_can_contradict_a_claim():
 
 
 def test_equal_values_have_the_variance_of_rounding():
-    low, high = compute_prediction_interval([0.98] * 10, 0.05, step=1 / 100)
+    low, high = compute_prediction_interval([0.9] * 10, 0.05, images=100)
     assert high - low == pytest.approx(2 * 2.262 * 0.01 / 12**0.5 * 1.1**0.5, rel=1e-3)
 
 
+@pytest.mark.parametrize(("count", "seeds"), [(98, 10), (100, 10), (1, 5)])
+def test_values_with_few_errors_have_the_binomial_variance_and_a_continuity_correction(count, seeds):
+    """The variance has two more correct and two more wrong predictions; half an image is added at both ends."""
+    low, high = compute_prediction_interval([count / 100] * seeds, 0.05, images=100)
+    share = (count * seeds + 2) / (100 * seeds + 4)
+    half = stats.t.isf(0.025, seeds - 1) * (share * (1 - share) / 100 * (1 + 1 / seeds)) ** 0.5 + 0.005
+    assert (low, high) == (pytest.approx(count / 100 - half), pytest.approx(count / 100 + half))
+
+
+def test_figures_can_have_different_numbers_of_decimals():
+    """The accuracy was published with four decimals, and one figure of the report with three."""
+    change = {"accuracy": 0.9784, "decimals_by_figure": {"accuracy": 4, "3 f1": 3}}
+    page = record.get_page(claim_results({**change, "classification_report": {"3": [0.97, 0.98, 0.975, 1010]}}))
+    accuracy, *others = page.judgements
+    assert (accuracy.published_text, accuracy.rounding_low) == ("0.9784", pytest.approx(0.97835))
+    assert {judgement.name: judgement.decimals for judgement in others if judgement.decimals != 2} == {"3 f1": 3}
+    assert accuracy.verdict == Verdict.SUPPORTED
+    assert "| accuracy | 0.9784 |" in record.render_page(page.results)
+    _, other_claims = page.simulate_power()
+    assert list(other_claims)[3] == f"{accuracy.mean:.4f}"
+    claimed = [float(value) for value in other_claims]
+    assert np.diff(claimed) == pytest.approx(0.001)
+
+
 def test_secondary_metrics_share_one_level():
-    metric = ClaimedMetric(name="a", published=0.9, decimals=2, values=tuple(np.linspace(0.89, 0.91, 10)), step=0.001)
+    metric = ClaimedMetric(name="a", published=0.9, decimals=2, values=tuple(np.linspace(0.89, 0.91, 10)), images=1000)
     alone, shared = judge([metric]), judge([metric] * 36)
     assert shared[0].high - shared[0].low > 1.5 * (alone[0].high - alone[0].low)
-    low, high = compute_prediction_interval(metric.values, 0.05 / 36, 0.001)
+    low, high = compute_prediction_interval(metric.values, 0.05 / 36, 1000)
     assert (shared[0].low, shared[0].high) == (low, min(high, 1.0))
 
 
@@ -449,9 +476,12 @@ def test_invalid_claim_is_reported_field_by_field(tmp_path):
     ("change", "message"),
     [
         ({"accuracy": 0.9795}, "accuracy: expected at most 2 decimals (the value of decimals), got 0.9795"),
+        ({"accuracy": 0.97951, "decimals_by_figure": {"accuracy": 4}}, "accuracy: expected at most 4 decimals (the value of decimals_by_figure.accuracy), got 0.97951"),
+        ({"decimals_by_figure": {"acuracy": 4}}, "decimals_by_figure.acuracy: unknown figure. Did you mean 'accuracy'? Available: accuracy, 0 precision"),
+        ({"decimals_by_figure": {"accuracy": 0}}, "decimals_by_figure.accuracy: Input should be greater than or equal to 1, got 0"),
         ({"recipe": []}, "recipe: Tuple should have at least 1 item"),
     ],
-)
+)  # fmt: skip
 def test_values_of_a_claim_must_be_rounded(tmp_path, change, message):
     file = tmp_path / "claim.yaml"
     file.write_text(yaml.safe_dump({**PUBLISHED, **change}))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
-from experiments.error_rates.accuracies import Recipe, simulate_coverage, simulate_false_differences
+from experiments.error_rates.accuracies import Recipe, draw_counts, simulate_coverage, simulate_false_differences
+from experiments.error_rates.claims import simulate_true_claims
 from experiments.error_rates.ranking import build_equal_sweep, build_sweeps, simulate_sweep
+from trainyard.analysis.claims.judging import compute_contradiction_rate
 
 
 def compute_limit(rate, repeats):
@@ -37,3 +40,22 @@ def test_intervals_contain_the_true_accuracy_and_equal_recipes_rarely_differ(ima
         recipe = Recipe(images, accuracy, seeds, spread)
         assert 1 - simulate_coverage(recipe, repeats=400) <= compute_limit(0.05, 400)
         assert simulate_false_differences(recipe, repeats=400) <= compute_limit(0.05, 400)
+
+
+@pytest.mark.parametrize("decimals", [2, 4])
+@pytest.mark.parametrize(
+    ("images", "accuracy"),
+    [(30, 0.98), (30, 0.99), (100, 0.99), (100, 0.995), (360, 0.999), (1000, 0.999), (1000, 0.9)],
+)
+def test_true_claims_are_rarely_contradicted(images, accuracy, decimals):
+    for seeds, spread in ((5, 0.0), (10, 1.0), (20, 0.5)):
+        rate = simulate_true_claims(Recipe(images, accuracy, seeds, spread), decimals, repeats=4000)
+        assert rate <= compute_limit(0.05, 4000)
+
+
+def test_wrong_claims_on_small_test_sets_are_contradicted():
+    """Ten seeds of 0.98 on 100 images are compared with published accuracies of 0.92 and of 0.90."""
+    counts = draw_counts(Recipe(100, 0.98, 10, 0.0), np.random.default_rng(0), 2000)
+    rates = [compute_contradiction_rate(counts / 100, published, 2, 100) for published in (0.92, 0.9)]
+    assert rates[0] > 0.7
+    assert rates[1] > 0.95

@@ -26,5 +26,6 @@ from trainyard.evaluation.statistics import (
     estimate_accuracy,
     estimate_accuracy_difference,
     estimate_difference,
+    has_few_errors,
 )
 from trainyard.evaluation.trials import Trial, TrialResult

@@ -81,7 +81,7 @@ def estimate_accuracy(accuracies: Sequence[float], images: int, confidence: floa
     """
     least = compute_min_accuracy_variance(statistics.fmean(accuracies), len(accuracies), images)
     estimate = estimate_mean(accuracies, least, confidence)
-    if _has_few_errors(estimate.value, images):
+    if has_few_errors(estimate.value, images):
         low, high = _compute_korn_graubard_interval(accuracies, images, 1 - confidence)
     else:
         low, high = max(estimate.low, 0.0), min(estimate.high, 1.0)
@@ -107,11 +107,16 @@ def compute_min_accuracy_variance(mean: float, runs: int, images: int) -> float:
     several runs often give equal counts, so it is the binomial variance. Two correct and two wrong predictions are
     added, so that the variance is not 0 if all predictions are correct (A. Agresti, B. A. Coull, 1998).
     """
-    if not _has_few_errors(mean, images):
+    if not has_few_errors(mean, images):
         return compute_rounding_variance(1 / images)
     count = runs * images
     adjusted = (mean * count + 2) / (count + 4)
     return adjusted * (1 - adjusted) / images
+
+
+def has_few_errors(accuracy: float, images: int) -> bool:
+    """Returns whether so few images per run are misclassified, or classified correctly, that counts are not normal."""
+    return images * min(accuracy, 1 - accuracy) < _MIN_NORMAL_COUNT - _TOLERANCE * images
 
 
 def compute_rounding_variance(step: float) -> float:
@@ -162,11 +167,6 @@ def find_step(values: Sequence[float]) -> float:
     """Returns the smallest difference between two distinct values, or 0 if all values are equal."""
     gaps = (upper - lower for lower, upper in itertools.pairwise(sorted(set(values))))
     return min((gap for gap in gaps if gap > _TOLERANCE), default=0.0)
-
-
-def _has_few_errors(accuracy: float, images: int) -> bool:
-    """Returns whether so few images per run are misclassified, or classified correctly, that counts are not normal."""
-    return images * min(accuracy, 1 - accuracy) < _MIN_NORMAL_COUNT - _TOLERANCE * images
 
 
 def _compute_korn_graubard_interval(accuracies: Sequence[float], images: int, level: float) -> tuple[float, float]:

@@ -50,18 +50,18 @@ class ClaimPage:
         accuracy = ClaimedMetric(
             name="accuracy",
             published=claim.accuracy,
-            decimals=claim.decimals,
+            decimals=claim.get_decimals("accuracy"),
             values=tuple(self.results.main_arm.accuracies),
-            step=1 / max((scores.support for scores in report.values()), default=1),
+            images=self.results.main_arm.images,
             is_primary=True,
         )
         others = [
             ClaimedMetric(
                 name=f"{row} {column}",
                 published=getattr(scores, column),
-                decimals=claim.decimals,
+                decimals=claim.get_decimals(f"{row} {column}"),
                 values=tuple(getattr(run.report[row], column) for run in runs),
-                step=1 / max(report[row].support, 1),
+                images=max(report[row].support, 1),
             )
             for row, scores in claim.classification_report.items()
             for column in SCORE_NAMES
@@ -139,17 +139,19 @@ class ClaimPage:
         Returns the fraction of true claims, and that of claims of other accuracies, by the claimed accuracy.
         """
         accuracy = self.judgements[0]
-        decimals, step = accuracy.decimals, 10**-accuracy.decimals
+        decimals, images, step = accuracy.decimals, accuracy.images, 10**-accuracy.decimals
+        while step < accuracy.std / 2:  # the test does not distinguish claims that are closer
+            step *= 10
         generator = np.random.default_rng(0)
         values = generator.normal(accuracy.mean, accuracy.std, (SIMULATIONS, len(accuracy.values)))
         one_more = np.round(generator.normal(accuracy.mean, accuracy.std, SIMULATIONS), decimals)
         nearest = round(accuracy.mean, decimals)
         claims = [nearest + away * step for away in range(-_NEIGHBORS, _NEIGHBORS + 1) if nearest + away * step <= 1]
         other_claims = {
-            f"{claimed:.{decimals}f}": compute_contradiction_rate(values, claimed, decimals, accuracy.step)
+            f"{claimed:.{decimals}f}": compute_contradiction_rate(values, claimed, decimals, images)
             for claimed in claims
         }
-        return compute_contradiction_rate(values, one_more, decimals, accuracy.step), other_claims
+        return compute_contradiction_rate(values, one_more, decimals, images), other_claims
 
     def draw_plot(self, folder: Path) -> None:
         """Draws the published metrics with their prediction intervals."""

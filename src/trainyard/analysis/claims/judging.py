@@ -6,7 +6,6 @@ the significance levels and the verdicts, and lists the error rates.
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +14,12 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trainyard.evaluation import SIGNIFICANCE_LEVEL, compute_t_quantile
+from trainyard.evaluation import (
+    SIGNIFICANCE_LEVEL,
+    compute_min_accuracy_variance,
+    compute_t_quantile,
+    has_few_errors,
+)
 
 MIN_SEEDS = 10
 """With fewer seeds no metric is supported."""
@@ -42,8 +46,7 @@ class ClaimedMetric:
         name: ``accuracy``, or a row and a column of the classification report: ``3 f1``.
         decimals: Number of decimals of the published value.
         values: The measured values, one per seed.
-        step: Smallest possible change of the metric, 1 / number of images. If all seeds give the same value, its
-            variance is assumed to be that of rounding to this step, ``step ** 2 / 12``.
+        images: Number of test images of the metric: all images, or those of its class.
         is_primary: Whether the metric has its own significance level.
     """
 
@@ -51,7 +54,7 @@ class ClaimedMetric:
     published: float
     decimals: int
     values: tuple[float, ...]
-    step: float
+    images: int
     is_primary: bool = False
 
 
@@ -102,23 +105,34 @@ def judge(metrics: Sequence[ClaimedMetric]) -> list[Judgement]:
 
 
 def compute_prediction_interval(
-    values: ArrayLike, level: float, step: float = 0.0
+    values: ArrayLike, level: float, images: int | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns the ends of the interval that contains one more normally distributed value with probability 1 - level.
+    """Returns the ends of the interval that contains one more value with probability 1 - level.
 
-    `values`, float64 (..., values), has at least two independent values along the last axis. `step` is their smallest
-    possible change, see `ClaimedMetric`.
+    The values are approximately normally distributed. If they are fractions of so few misclassified images that they
+    are not, their variance is at least the binomial one, and half an image is added at both ends, because only whole
+    images can be counted (continuity correction).
+
+    Args:
+        values: float64 (..., values), with at least two independent values along the last axis.
+        level: Significance level.
+        images: Number of images on which each value was measured. None: the values are not counts of images.
     """
     measured = np.asarray(values)
-    count = measured.shape[-1]
-    std = np.maximum(measured.std(axis=-1, ddof=1), step / math.sqrt(12))
-    half = compute_t_quantile(count - 1, level) * std * math.sqrt(1 + 1 / count)
-    mean = measured.mean(axis=-1)
+    count, mean = measured.shape[-1], measured.mean(axis=-1)
+    variance, correction = measured.var(axis=-1, ddof=1), 0.0
+    if images is not None:
+        variance = np.maximum(variance, np.vectorize(compute_min_accuracy_variance, [float])(mean, count, images))
+        correction = np.vectorize(has_few_errors, [bool])(mean, images) * 0.5 / images
+    half = compute_t_quantile(count - 1, level) * np.sqrt(variance * (1 + 1 / count)) + correction
     return mean - half, mean + half
 
 
 def compute_contradiction_rate(
-    values: NDArray[np.float64], published: NDArray[np.float64] | float, decimals: int = 2, step: float = 0.0
+    values: NDArray[np.float64],
+    published: NDArray[np.float64] | float,
+    decimals: int = 2,
+    images: int | None = None,
 ) -> float:
     """Returns the fraction of simulated experiments that contradict a published accuracy.
 
@@ -126,9 +140,9 @@ def compute_contradiction_rate(
         values: Simulated accuracies, float64 (experiments, seeds), with at least two seeds.
         published: The published value of each experiment, float64 (experiments,), or one value for all experiments.
         decimals: Number of decimals of the published value.
-        step: Smallest possible change of the accuracy, see `ClaimedMetric`.
+        images: Number of test images, see `compute_prediction_interval`.
     """
-    low, high = compute_prediction_interval(values, SIGNIFICANCE_LEVEL, step)
+    low, high = compute_prediction_interval(values, SIGNIFICANCE_LEVEL, images)
     half = _compute_rounding_error(decimals)
     return float(np.mean((low > published + half) | (high < published - half)))
 
@@ -146,7 +160,7 @@ def _judge_metric(metric: ClaimedMetric, level: float) -> Judgement:
 
     The interval in the judgement is limited to 0..1.
     """
-    low, high = map(float, compute_prediction_interval(metric.values, level, metric.step))
+    low, high = map(float, compute_prediction_interval(metric.values, level, metric.images))
     error = _compute_rounding_error(metric.decimals)
     max_half_width = MAX_ACCURACY_HALF_WIDTH if metric.is_primary else MAX_METRIC_HALF_WIDTH
     if low > metric.published + error or high < metric.published - error:

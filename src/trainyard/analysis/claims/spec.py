@@ -31,6 +31,7 @@ RECIPE = "recipe"
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Overrides = Annotated[tuple[Text, ...], Field(min_length=1)]
+Decimals = Annotated[int, Field(ge=1, le=10)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -76,32 +77,49 @@ class Claim(ExperimentSpec):
     """A published result.
 
     Rows of the report are named after the classes, or ``macro avg`` and ``weighted avg``. Rows may be omitted.
+    `decimals` is the number of decimals of all figures that are not in `decimals_by_figure`. Figures are named
+    ``accuracy``, or by a row and a column of the report: ``3 f1``.
     """
 
     source: Text
     recipe: Overrides
-    decimals: int = Field(ge=1, le=10)
+    decimals: Decimals
+    decimals_by_figure: dict[Text, Decimals] = Field(default_factory=dict)
     accuracy: Fraction
     classification_report: dict[Text, Scores] = Field(default_factory=dict)
 
-    @field_validator("classification_report", mode="before")
+    @field_validator("classification_report", "decimals_by_figure", mode="before")
     @classmethod
-    def _convert_row_names(cls, report: object) -> object:
-        """Converts row names to text, because YAML reads class names such as ``3`` as numbers."""
-        return {str(row): scores for row, scores in report.items()} if isinstance(report, dict) else report
+    def _convert_names(cls, content: object) -> object:
+        """Converts names of rows and figures to text, because YAML reads class names such as ``3`` as numbers."""
+        return {str(name): value for name, value in content.items()} if isinstance(content, dict) else content
 
     @model_validator(mode="after")
     def _check_rounding(self) -> Self:
-        """Raises ValueError if a published value has more decimals than `decimals`."""
-        published = {"accuracy": self.accuracy}
+        """Raises ValueError if a figure has too many decimals, or `decimals_by_figure` has an unknown figure."""
+        figures = {"accuracy": ("accuracy", self.accuracy)}
         for row, scores in self.classification_report.items():
-            published |= {f"classification_report.{row}.{name}": getattr(scores, name) for name in SCORE_NAMES}
-        for path, value in published.items():
-            if abs(value - round(value, self.decimals)) > 1e-12:  # noqa: PLR2004 - floating-point tolerance
+            for name in SCORE_NAMES:
+                figures[f"{row} {name}"] = (f"classification_report.{row}.{name}", getattr(scores, name))
+        for figure in self.decimals_by_figure:
+            if figure not in figures:
                 raise ValueError(
-                    f"{path}: expected at most {self.decimals} decimals (the value of decimals), got {value!r}"
+                    f"decimals_by_figure.{figure}: unknown figure.{format_suggestion(figure, figures)} "
+                    f"Available: {', '.join(figures)}"
+                )
+        for figure, (path, value) in figures.items():
+            decimals = self.get_decimals(figure)
+            setting = f"decimals_by_figure.{figure}" if figure in self.decimals_by_figure else "decimals"
+            if abs(value - round(value, decimals)) > 1e-12:  # noqa: PLR2004 - floating-point tolerance
+                raise ValueError(
+                    f"{path}: expected at most {decimals} decimals (the value of {setting}), got {value!r}. If this "
+                    "figure was published with more decimals, set them in decimals_by_figure"
                 )
         return self
+
+    def get_decimals(self, figure: str) -> int:
+        """Returns the number of decimals to which a figure was rounded."""
+        return self.decimals_by_figure.get(figure, self.decimals)
 
     @property
     def arms(self) -> Mapping[str, tuple[str, ...]]:
