@@ -68,7 +68,7 @@ _HEADINGS = {
 }
 
 
-_REPEATED = ("run", "sweep", "search", "compare", "loading", "streaming", "trials")
+_REPEATED = ("xla", "run", "sweep", "search", "compare", "loading", "streaming", "trials")
 """Parts that measure complete commands in several rounds."""
 
 _WITHOUT_IMAGES = ("xla", "compare", "loading", "streaming", "trials")

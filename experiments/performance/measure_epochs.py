@@ -68,7 +68,10 @@ def measure_epoch(settings: BenchmarkSettings) -> dict[str, Any]:
 
 
 def measure_grid(settings: BenchmarkSettings) -> dict[str, Any]:
-    """Measures three implementations on some of the images, for several batch sizes and widths of a hidden layer."""
+    """Measures three implementations on some of the images, for several batch sizes and widths of a hidden layer.
+
+    Trainyard uses XLA, as ``auto`` does for a training of many epochs.
+    """
     sizes: list[tuple[int, tuple[int, ...]]]
     if settings.quick:
         images, epochs, sizes = 320, 3, [(32, (16,)), (64, (32,))]
@@ -85,7 +88,7 @@ def measure_grid(settings: BenchmarkSettings) -> dict[str, Any]:
             settings.progress.detail(f"hidden units {'-'.join(map(str, units))}, batch size {batch_size}")
             jobs = {
                 name: TrainingJob(
-                    IMPLEMENTATIONS[name][0], images, epochs, batch_size=batch_size, hidden_units=units
+                    IMPLEMENTATIONS[name][0], images, epochs, batch_size=batch_size, hidden_units=units, xla="on"
                 )
                 for name in names
             }  # fmt: skip

@@ -134,6 +134,10 @@ def _classify(operation: _Operation, *, repeated: bool) -> tuple[str, int]:
     return kind, output * values[-1] if kind == "matrix product" else math.prod(values[:-1])
 
 
+_MIN_FILTERS = 4
+"""A convolution with fewer filters takes as long as one with this number, because both use the same vectors."""
+
+
 def _classify_convolution(kind: str, operation: _Operation) -> tuple[str, int]:
     """Returns the kind and the size of a convolution: with groups, or one channel, XLA compiles another program."""
     channels, kernel = operation.inputs[0][-1], operation.inputs[1]
@@ -144,7 +148,8 @@ def _classify_convolution(kind: str, operation: _Operation) -> tuple[str, int]:
     if kind == "depthwise convolution" and channels == 1:
         kind = "convolution"
     inputs = kernel[2] if kind == "grouped convolution" else channels
-    return kind, math.prod((*operation.output, *kernel[:2], inputs))
+    *pixels, filters = operation.output
+    return kind, math.prod((*pixels, max(filters, _MIN_FILTERS), *kernel[:2], inputs))
 
 
 def _list_operations(model: keras.Model, batch_size: int, image_shape: Shape) -> Iterator[_Operation]:
