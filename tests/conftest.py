@@ -186,6 +186,23 @@ def tiny():
     return compose
 
 
+@pytest.fixture
+def prefer_xla(keras, monkeypatch):
+    """Returns a function that replaces the costs of operations, so that ``training.xla=auto`` chooses ``on`` or ``off``.
+
+    The other choice is estimated to take four times as long.
+    """
+    from trainyard.training import xla
+    from trainyard.training.xla_costs import Costs, CostTable
+
+    def prefer(choice: str):
+        cheap, expensive = Costs({}, {"step": 1.0}), Costs({}, {"step": 4.0})
+        table = CostTable(cheap, expensive) if choice == "on" else CostTable(expensive, cheap)
+        monkeypatch.setattr(xla, "load_cost_table", lambda device: table)
+
+    return prefer
+
+
 @pytest.fixture(scope="session")
 def train_once(tmp_path_factory, session_folder):
     """Returns a function that trains the config of `tiny`, for runs that several tests only read.

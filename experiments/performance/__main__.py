@@ -62,7 +62,7 @@ def main(
         typer.Option(
             min=1,
             metavar="N",
-            help="Rounds of `run`, `sweep`, `search`, `compare`, `loading`, `streaming` and `trials`.",
+            help="Rounds of `xla`, `run`, `sweep`, `search`, `compare`, `loading`, `streaming` and `trials`.",
         ),
     ] = 3,
     base: Annotated[

@@ -18,7 +18,6 @@ from experiments.performance.measure_epochs import (
     measure_epoch,
     measure_grid,
     measure_memory,
-    measure_xla,
 )
 from experiments.performance.measure_loading import measure_loading
 from experiments.performance.measure_run import measure_run
@@ -26,6 +25,7 @@ from experiments.performance.measure_search import measure_search
 from experiments.performance.measure_streaming import measure_streaming
 from experiments.performance.measure_sweep import check_tensorboard_installed, measure_sweep
 from experiments.performance.measure_trials import measure_trials
+from experiments.performance.measure_xla import measure_xla
 from experiments.performance.page import render_page
 from experiments.performance.results import PARTS, load_results, write_results
 from experiments.performance.section import Section
@@ -55,7 +55,7 @@ _MEASURE_FUNCTIONS: dict[str, Callable[[BenchmarkSettings], dict[str, Any]]] = {
 _HEADINGS = {
     "epoch": "epoch: one epoch of the published network",
     "grid": "grid: epochs with different widths and batch sizes",
-    "xla": "xla: both engines with and without XLA",
+    "xla": "xla: networks with and without XLA",
     "memory": "memory: peak memory",
     "seeds": "seeds: accuracy of both engines with several seeds",
     "run": "run: complete runs and a plain Keras script",
@@ -68,10 +68,10 @@ _HEADINGS = {
 }
 
 
-_REPEATED = ("run", "sweep", "search", "compare", "loading", "streaming", "trials")
+_REPEATED = ("xla", "run", "sweep", "search", "compare", "loading", "streaming", "trials")
 """Parts that measure complete commands in several rounds."""
 
-_WITHOUT_IMAGES = ("compare", "loading", "streaming", "trials")
+_WITHOUT_IMAGES = ("xla", "compare", "loading", "streaming", "trials")
 """Parts that do not use the images of MNIST."""
 
 

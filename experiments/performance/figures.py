@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from experiments.performance.plots import (
     draw_grid,
     draw_run_stages,
     draw_throughputs,
-    draw_xla_choices,
 )
 from experiments.performance.search_plots import draw_searches
 from experiments.performance.sections import (
@@ -79,24 +77,6 @@ def _median_ratio(numerator: dict[str, Any], denominator: dict[str, Any]) -> flo
     return ratio_quartiles(numerator["epoch_seconds"], denominator["epoch_seconds"]).median
 
 
-def _draw_xla(part: dict[str, Any], path: Path) -> None:
-    medians = {
-        network: {
-            name: statistics.median(measurement["epoch_seconds"])
-            for name, measurement in measured["contestants"].items()
-        }
-        for network, measured in part["networks"].items()
-    }
-    selected = {
-        network: "compiled with XLA" if measured["auto"].startswith("on") else "compiled without XLA"
-        for network, measured in part["networks"].items()
-    }
-    machine = part["about"]["machine"]
-    draw_xla_choices(
-        medians, selected, ", ".join(machine["gpus"]) or f"{machine['cpu']}, {machine['threads']} threads", path
-    )
-
-
 def _draw_run(part: dict[str, Any], path: Path) -> None:
     stages = find_typical_stages(part)
     bars = {name: stages[name] for name in (PLAIN_SCRIPT, FIRST_RUN, EXISTING_STORE)}
@@ -127,6 +107,6 @@ def _draw_search(part: dict[str, Any], path: Path) -> None:
 
 
 _DRAW_FUNCTIONS: dict[str, Callable[[dict[str, Any], Path], None]] = {
-    "epoch": _draw_epoch, "grid": _draw_grid, "xla": _draw_xla, "run": _draw_run, "sweep": _draw_sweep,
+    "epoch": _draw_epoch, "grid": _draw_grid, "run": _draw_run, "sweep": _draw_sweep,
     "search": _draw_search,
 }  # fmt: skip

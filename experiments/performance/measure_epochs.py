@@ -1,4 +1,4 @@
-"""Measures the parts that alternate between epochs of several implementations: epoch, grid, xla and memory."""
+"""Measures the parts that alternate between epochs of several implementations: epoch, grid and memory."""
 
 from __future__ import annotations
 
@@ -9,15 +9,7 @@ from typing import Any
 
 import psutil
 
-from experiments.performance.training_job import (
-    CNN,
-    MLP,
-    MLP_NORM_DROPOUT,
-    PLAIN_FIT,
-    PRODUCTS,
-    PUBLISHED_UNITS,
-    TrainingJob,
-)
+from experiments.performance.training_job import PLAIN_FIT, PRODUCTS, PUBLISHED_UNITS, TrainingJob
 from experiments.performance.training_processes import measure_alternately, start_processes
 from trainyard.system.progress import Progress
 
@@ -29,14 +21,6 @@ FIT, TRAINYARD, NO_XLA, TRAINYARD_FIT, MATRIX_PRODUCTS = (
 IMPLEMENTATIONS = {FIT: (PLAIN_FIT, "auto"), TRAINYARD: ("auto", "auto"), NO_XLA: ("compiled", "off"),
                    TRAINYARD_FIT: ("fit", "auto"), MATRIX_PRODUCTS: (PRODUCTS, "auto")}  # fmt: skip
 """Training loop and XLA setting of each implementation; see `TrainingJob`."""
-
-XLA_CHOICES = {
-    "compiled with XLA": ("compiled", "on"),
-    "compiled without XLA": ("compiled", "off"),
-    "fit with XLA": ("fit", "on"),
-    "fit without XLA": ("fit", "off"),
-}
-"""Values of ``training.engine`` and ``training.xla`` for each combination that the part ``xla`` measures."""
 
 _FIT_BYTES_PER_IMAGE = 784 * (1 + 3 * 4)
 """Memory that `FIT` needs per image: the pixels as bytes, and up to three copies as float32."""
@@ -84,7 +68,10 @@ def measure_epoch(settings: BenchmarkSettings) -> dict[str, Any]:
 
 
 def measure_grid(settings: BenchmarkSettings) -> dict[str, Any]:
-    """Measures three implementations on some of the images, for several batch sizes and widths of a hidden layer."""
+    """Measures three implementations on some of the images, for several batch sizes and widths of a hidden layer.
+
+    Trainyard uses XLA, as ``auto`` does for a training of many epochs.
+    """
     sizes: list[tuple[int, tuple[int, ...]]]
     if settings.quick:
         images, epochs, sizes = 320, 3, [(32, (16,)), (64, (32,))]
@@ -101,45 +88,13 @@ def measure_grid(settings: BenchmarkSettings) -> dict[str, Any]:
             settings.progress.detail(f"hidden units {'-'.join(map(str, units))}, batch size {batch_size}")
             jobs = {
                 name: TrainingJob(
-                    IMPLEMENTATIONS[name][0], images, epochs, batch_size=batch_size, hidden_units=units
+                    IMPLEMENTATIONS[name][0], images, epochs, batch_size=batch_size, hidden_units=units, xla="on"
                 )
                 for name in names
             }  # fmt: skip
             measurements = measure_alternately(processes, jobs, settings.progress)
             cells.append({"batch_size": batch_size, "hidden_units": list(units), "contestants": measurements})
     return {"images": images, "epochs": epochs, "cells": cells}
-
-
-def measure_xla(settings: BenchmarkSettings) -> dict[str, Any]:
-    """Measures both engines with and without XLA on three networks, and records the setting that ``auto`` selects."""
-    network_jobs = {
-        MLP: TrainingJob("", 12_800, 5),
-        MLP_NORM_DROPOUT: TrainingJob("", 12_800, 5, network=MLP_NORM_DROPOUT),
-        CNN: TrainingJob("", 2_560, 3, batch_size=128, network=CNN),
-    }
-    networks: dict[str, Any] = {}
-    with start_processes(
-        {name: loop for name, (loop, _) in XLA_CHOICES.items()}, settings.folder, settings.threads
-    ) as processes:
-        for network, job in network_jobs.items():
-            images, epochs = (128, 2) if settings.quick else (job.images, job.epochs)
-            settings.progress.detail(f"{network}, {images:,} images, batch size {job.batch_size}")
-            jobs = {
-                name: TrainingJob(
-                    loop, images, epochs, xla=xla, batch_size=job.batch_size, network=network,
-                    hidden_units=(16,) if settings.quick else job.hidden_units,
-                )
-                for name, (loop, xla) in XLA_CHOICES.items()
-            }  # fmt: skip
-            measurements = measure_alternately(processes, jobs, settings.progress)
-            selected = {measurement.pop("auto") for measurement in measurements.values()}
-            networks[network] = {
-                "images": images,
-                "batch_size": job.batch_size,
-                "auto": " / ".join(sorted(selected)),
-                "contestants": measurements,
-            }
-    return {"networks": networks}
 
 
 def measure_memory(settings: BenchmarkSettings) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Draws the figures of the parts ``epoch``, ``grid``, ``xla``, ``run`` and ``sweep``."""
+"""Draws the figures of the parts ``epoch``, ``grid``, ``run`` and ``sweep``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from trainyard.reporting.plots.style import (
     BLUE,
-    FAINT,
     GREEN,
     INK,
     ORANGE,
@@ -155,60 +154,6 @@ def draw_grid(series: Sequence[GridSeries], fit_goal: float, matrix_products_goa
                 bbox_to_anchor=(1.01, 0.5), labelcolor=INK,
             )  # fmt: skip
             legend.get_title().set_color(INK)
-    save_figure(figure, path)
-
-
-def draw_xla_choices(
-    medians: Mapping[str, Mapping[str, float]], selected: Mapping[str, str], device: str, path: Path
-) -> None:
-    """Draws the seconds per epoch of each choice of engine and XLA, grouped by network, on a logarithmic axis.
-
-    Args:
-        medians: Median seconds by network and choice; the choices are the same for all networks.
-        selected: The choice that the settings `auto` select, by network.
-        device: Name of the CPU or GPU.
-        path: The PNG file to write.
-    """
-    from matplotlib.lines import Line2D
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    choices = list(next(iter(medians.values())))
-    figure = build_figure(7.6, 1.0 + 0.95 * len(medians))
-    axes = figure.add_axes((0.2, 0.2, 0.56, 0.6))
-    step = 0.8 / len(choices)
-    for number, (choice, (colour, marker)) in enumerate(zip(choices, SERIES, strict=False)):
-        for row, (network, seconds) in enumerate(medians.items()):
-            y = row + (number - (len(choices) - 1) / 2) * step
-            is_selected = selected[network] == choice
-            axes.plot(
-                seconds[choice], y, marker, color=colour, markersize=7, zorder=3, clip_on=False,
-                markerfacecolor=colour if is_selected else "white", markeredgewidth=1.6,
-            )  # fmt: skip
-            axes.annotate(
-                f"{seconds[choice]:.3g} s" + ("  auto" if is_selected else ""), (seconds[choice], y), (8, 0),
-                textcoords="offset points", size=SMALL, color=colour if is_selected else SOFT, va="center",
-                weight="bold" if is_selected else "normal", annotation_clip=False,
-            )  # fmt: skip
-        for row in range(1, len(medians)):
-            axes.axhline(row - 0.5, color=FAINT, linewidth=0.8)
-    all_seconds = [value for seconds in medians.values() for value in seconds.values()]
-    axes.set_xscale("log")
-    axes.set(xlim=(min(all_seconds) / 1.6, max(all_seconds) * 2.6), ylim=(len(medians) - 0.5, -0.5))
-    axes.set_yticks(range(len(medians)), [network.replace(", ", ",\n", 1) for network in medians])
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
-    axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g}")
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("Seconds per epoch (logarithmic scale)", size=TEXT, color=INK)
-    style_axes(axes, grid="x")
-    axes.tick_params(axis="y", labelsize=TEXT, labelcolor=INK, length=0)
-    legend = [
-        Line2D([], [], linestyle="", marker=marker, color=colour, markersize=7, markerfacecolor="white", label=choice)
-        for choice, (colour, marker) in zip(choices, SERIES, strict=False)
-    ]
-    axes.legend(
-        handles=legend, fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.02, 0.5), labelcolor=INK
-    )
-    add_headline(axes, "Engines with and without XLA", f"{device}; filled marker: selected by auto")
     save_figure(figure, path)
 
 

@@ -25,6 +25,7 @@ from experiments.performance.summary_statistics import (
     ratio_quartiles,
 )
 from experiments.performance.trials_section import trials_section
+from experiments.performance.xla_section import xla_section
 from trainyard.evaluation import estimate_difference
 from trainyard.reporting.markdown import Table
 
@@ -137,43 +138,6 @@ def _grid(part: dict[str, Any]) -> Section:
         provenance=part["about"],
         figure="grid.png",
     )  # fmt: skip
-
-
-def _xla(part: dict[str, Any]) -> Section:
-    rows, notes = [], []
-    for network, measured in part["networks"].items():
-        medians = {name: statistics.median(times["epoch_seconds"]) for name, times in measured["contestants"].items()}
-        rows += [
-            [f"{network}: {name}", f"{medians[name]:.3f}", f"{medians[name] / min(medians.values()):.2f}",
-             f"{estimate_compile_seconds(times):.1f}"]
-            for name, times in measured["contestants"].items()
-        ]  # fmt: skip
-        setting = "with XLA" if measured["auto"].startswith("on") else "without XLA"
-        selected = medians[f"compiled {setting}"]
-        other = next(medians[name] for name in medians if name.startswith("compiled") and not name.endswith(setting))
-        notes.append(
-            f'{network}: `training.xla=auto` selects "{measured["auto"]}". An epoch of the compiled engine {setting} '
-            f"takes {selected / other:.2f} times as long as with the opposite setting."
-        )
-    sizes = "; ".join(
-        f"`{name}`, {measured['images']:,} images, batch size {measured['batch_size']}"
-        for name, measured in part["networks"].items()
-    )
-    device = ", ".join(part["about"]["machine"]["gpus"]) or f"CPU ({part['about']['machine']['cpu']})"
-    return Section(
-        name="xla",
-        title="Engines with and without XLA",
-        method=(
-            f"Measures the values of `training.engine` and `training.xla` alternately on this {device}. The first "
-            f"epoch is not counted. The networks: {sizes}. `cnn` has two convolutional layers (32 and 64 filters of "
-            "3 x 3), each with pooling, and an output layer."
-        ),
-        tables=[Table(["network: engine", "s per epoch", "time / fastest", "compile time, s"], rows)],
-        goals=[],
-        notes=notes,
-        provenance=part["about"],
-        figure="xla.png",
-    )
 
 
 def _memory(part: dict[str, Any]) -> Section:
@@ -397,7 +361,7 @@ def _network(part: dict[str, Any]) -> str:
 
 
 _BUILDERS: dict[str, Callable[[dict[str, Any]], Section]] = {
-    "epoch": _epoch, "grid": _grid, "xla": _xla, "memory": _memory, "seeds": _seeds, "run": _run, "sweep": _sweep,
-    "search": search_section, "compare": compare_section, "loading": loading_section, "streaming": streaming_section,
-    "trials": trials_section,
+    "epoch": _epoch, "grid": _grid, "xla": xla_section, "memory": _memory, "seeds": _seeds, "run": _run,
+    "sweep": _sweep, "search": search_section, "compare": compare_section, "loading": loading_section,
+    "streaming": streaming_section, "trials": trials_section,
 }  # fmt: skip

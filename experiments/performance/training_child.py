@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from experiments.performance.gemm_floor import MatrixProducts
 from experiments.performance.images import build_dataset, load_training_images
-from experiments.performance.training_job import CNN, MLP_NORM_DROPOUT, PLAIN_FIT, PRODUCTS, TrainingJob
-from trainyard.data.dataset import DataSpec, Split
+from experiments.performance.training_job import PLAIN_FIT, PRODUCTS, TrainingJob
+from trainyard.data.dataset import Split
 
 if TYPE_CHECKING:
     import keras
@@ -127,9 +127,7 @@ def _train_trainyard(job: TrainingJob, train_split: Split, channel: Channel) -> 
     from trainyard.data.batches import build_batch_maker
     from trainyard.training.engine import EpochPlan
     from trainyard.training.trainer import choose_engine, compile_model
-    from trainyard.training.xla import choose_xla
 
-    with_norm_and_dropout = job.network == MLP_NORM_DROPOUT
     config = compose_config(
         [
             f"training.batch_size={job.batch_size}",
@@ -137,12 +135,11 @@ def _train_trainyard(job: TrainingJob, train_split: Split, channel: Channel) -> 
             f"training.engine={job.loop}",
             f"training.xla={job.xla}",
             f"model.hidden_units={list(job.hidden_units)}",
-            *(["model.batch_norm=true", "model.dropout=0.2"] if with_norm_and_dropout else []),
         ]
     )
     dataset = build_dataset(train_split)
     plan = EpochPlan(epochs=job.epochs, batch_size=job.batch_size, seed=0)
-    model = _build_cnn(dataset.spec) if job.network == CNN else config.model.build(dataset.spec)
+    model = config.model.build(dataset.spec)
     compile_model(model, config, plan.count_steps_per_epoch(len(train_split)))
     callbacks = [EpochTimer(channel).build_callback()]
     choice = choose_engine(model, dataset, build_batch_maker(config, dataset, plan.seed), config, callbacks)
@@ -150,28 +147,8 @@ def _train_trainyard(job: TrainingJob, train_split: Split, channel: Channel) -> 
         compile_seconds=choice.engine.compile_seconds,
         engine=choice.engine.name,
         xla=str(choice.xla),
-        auto=str(choose_xla(model, "auto", "seeded", dataset.spec.image_shape)),
     )
     choice.engine.run(plan, callbacks, lambda *_: None)
-
-
-def _build_cnn(spec: DataSpec) -> keras.Model:
-    """Builds the small convolutional network of the part ``xla``."""
-    import keras
-
-    layers = keras.layers
-    return keras.Sequential(
-        [
-            layers.Input(spec.image_shape),
-            layers.Reshape((*spec.image_shape, 1)),
-            layers.Conv2D(32, 3, padding="same", activation="relu"),
-            layers.MaxPooling2D(),
-            layers.Conv2D(64, 3, padding="same", activation="relu"),
-            layers.MaxPooling2D(),
-            layers.Flatten(),
-            layers.Dense(spec.classes, activation="softmax"),
-        ]
-    )
 
 
 def read_peak_memory_mib() -> float:

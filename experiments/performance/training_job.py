@@ -15,8 +15,6 @@ PLAIN_FIT = "plain"
 PRODUCTS = "products"
 """No training: only the matrix products of an epoch."""
 
-MLP, MLP_NORM_DROPOUT, CNN = "mlp", "mlp, batch norm, dropout", "cnn"
-
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
@@ -27,8 +25,7 @@ class TrainingJob:
         images: Number of training images per epoch, before `repeat`. The first images of the data set are used.
         epochs: Number of epochs, including the first, which is a warm-up.
         batch_size: Images per step.
-        network: `MLP`, `MLP_NORM_DROPOUT` or `CNN`.
-        hidden_units: Units of each hidden layer; not used by `CNN`.
+        hidden_units: Units of each hidden layer.
         xla: A value of ``training.xla``; not used by `PLAIN_FIT` and `PRODUCTS`.
         repeat: How many times the images are repeated to get a larger data set.
     """
@@ -37,7 +34,6 @@ class TrainingJob:
     images: int
     epochs: int
     batch_size: int = 32
-    network: str = MLP
     hidden_units: tuple[int, ...] = PUBLISHED_UNITS
     xla: str = "auto"
     repeat: int = 1

@@ -37,7 +37,7 @@ _THREAD_VARIABLES = (
 class TrainingProcess:
     """A child process that waits for training jobs."""
 
-    def __init__(self, name: str, loop: str, folder: Path, threads: int) -> None:
+    def __init__(self, name: str, loop: str, folder: Path, threads: int, *, module: str = "training_child") -> None:
         """Starts the child process.
 
         Args:
@@ -45,13 +45,14 @@ class TrainingProcess:
             loop: Training loop of all its jobs; see `TrainingJob`.
             folder: Folder with the images.
             threads: Number of threads of TensorFlow and NumPy.
+            module: Module of this package that the process runs.
         """
         self.name = name
         self.peak_mib = 0.0
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._cache = tempfile.TemporaryDirectory(prefix="trainyard-bench-")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "experiments.performance.training_child", str(folder), str(threads), loop],
+            [sys.executable, "-m", f"experiments.performance.{module}", str(folder), str(threads), loop],
             env=build_child_environment(threads, Path(self._cache.name)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -80,15 +81,16 @@ class TrainingProcess:
 
     def prepare(self, job: TrainingJob) -> dict[str, Any]:
         """Builds and compiles the network of a job; returns the response, for example the compile time."""
-        return self._request(job.to_json())
+        return self.request(job.to_json())
 
     def run_epoch(self) -> float:
         """Trains one epoch; returns its duration in seconds."""
-        response = self._request("epoch")
+        response = self.request("epoch")
         self.peak_mib = response["peak_mib"]
         return float(response["seconds"])
 
-    def _request(self, line: str) -> dict[str, Any]:
+    def request(self, line: str) -> dict[str, Any]:
+        """Sends a request of one line; returns the response."""
         assert self._process.stdin  # noqa: S101 - the process was started with a pipe
         with contextlib.suppress(BrokenPipeError):  # `_read_response` raises the error of a process that has ended
             self._process.stdin.write(line + "\n")

@@ -85,8 +85,9 @@ def test_automatic_choices_are_fixed_to_those_of_the_run():
     training = config.training
     assert (training.engine, training.xla, training.threads) == ("fit", "off", 3)
     assert config.tracking.tags["rerun_of"] == "run"
-    changed, _ = restore_config(original(record), ("training.determinism=strict",))
-    assert (changed.training.engine, changed.training.xla, changed.training.threads) == ("auto", "auto", 3)
+    for change in ("training.determinism=strict", "training.batch_size=64"):
+        changed, _ = restore_config(original(record), (change,))
+        assert (changed.training.engine, changed.training.xla, changed.training.threads) == ("auto", "auto", 3)
     unrelated = ("training.threads=2", "tracking.model=false", "seed=4", "training.epochs=3", "notes=x")
     kept, _ = restore_config(original(record), unrelated)
     assert (kept.training.engine, kept.training.xla) == ("fit", "off")
@@ -277,6 +278,17 @@ def test_rerun_from_the_folder_is_bitwise_equal_and_verify_accepts_changes_witho
     text = capsys.readouterr().out
     assert "bitwise: weights, data, metrics and predictions are the same" in text
     assert "changed" not in text
+
+
+@pytest.mark.parametrize(("recorded", "preferred"), [("on", "off"), ("off", "on")])
+def test_rerun_uses_the_recorded_choice_of_xla(tiny, prefer_xla, capsys, recorded, preferred):
+    """Also if `auto` chooses otherwise now, for example because the costs have been measured again."""
+    prefer_xla(recorded)
+    first = run_experiment(tiny("training.xla=auto", "tracking=off"))
+    assert first.training.xla.on == (recorded == "on")
+    prefer_xla(preferred)
+    assert rerun(first.folder, "tracking=off", verify=True) == 0
+    assert "bitwise: all weights are the same" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -127,6 +127,20 @@ def test_a_resumed_run_can_be_interrupted_and_resumed_again(resumed):
     assert len(resumed.last.training.history) == 4
 
 
+@pytest.mark.parametrize(("recorded", "preferred"), [("on", "off"), ("off", "on")])
+def test_a_resumed_run_uses_the_recorded_choice_of_xla(keras, prefer_xla, recorded, preferred):
+    """Another choice would change the last bits of the result, for example if the costs have been measured again."""
+    overrides = [*UNTRACKED, "training.xla=auto", "model.dropout=0"]
+    prefer_xla(recorded)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(compose_config(overrides), folder="first", progress=StopIn(3))
+    prefer_xla(preferred)
+    resumed = run_experiment(compose_config([*overrides, "resume=first"]))
+    assert str(resumed.training.xla) == f"{recorded}: as in the resumed run"
+    uninterrupted = run_experiment(compose_config([*overrides, f"training.xla={recorded}"]))
+    assert environment.hash_weights(resumed.model) == environment.hash_weights(uninterrupted.model)
+
+
 @pytest.mark.parametrize(
     ("change", "difference"),
     [

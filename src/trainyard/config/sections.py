@@ -59,8 +59,9 @@ class TrainingConfig:
     """Training loop. `compiled` runs an epoch as one compiled program, `fit` uses Keras's `model.fit`. `auto` uses
     `compiled` if possible, else `fit`; the run records which one, and why."""
     xla: str = setting("auto", choices=("auto", "on", "off"))
-    """Whether to compile the training step with XLA. `auto` decides by the operations of the model and by the device,
-    because XLA slows down convolutions, pooling and dropout on a CPU."""
+    """Whether to compile the training step with XLA. `auto` estimates which choice takes less time, from the operations
+    of the model, their sizes, the number of steps and the device. It measures nothing, so that the choice is the same
+    in each process. A resumed run and a rerun use the choice of the original run."""
     precision: str = setting("float32", choices=("float32", "mixed_bfloat16", "mixed_float16"))
     """Keras dtype policy. The mixed policies compute in 16 bits, and keep weights, loss and probabilities in
     float32. `activity_regularizer` of a layer requires `float32`."""

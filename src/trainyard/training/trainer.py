@@ -115,7 +115,10 @@ def train(
     if streaming:
         progress.detail(streaming)
     with explain_training_errors(model, lambda: "preparing the training"):
-        choice = choose_engine(model, dataset, batches, config, callbacks, stream=bool(streaming))
+        recorded_xla = start.numerics["XLA"] if start else None
+        choice = choose_engine(
+            model, dataset, batches, config, callbacks, stream=bool(streaming), recorded_xla=recorded_xla
+        )
     progress.detail(f"engine {choice.engine.name}: {choice.reason}")
     progress.detail(f"XLA {choice.xla}")
     if choice.engine.compile_seconds:
@@ -173,10 +176,12 @@ def choose_engine(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     *,
     stream: bool = False,
+    recorded_xla: str | None = None,
 ) -> EngineChoice:
     """Chooses and builds the engine. Only the `fit` engine can call a callback of the user for each batch.
 
-    With `stream`, the engine reads the images from the disk while it trains.
+    With `stream`, the engine reads the images from the disk while it trains. `recorded_xla` is the choice of XLA of the
+    run that is resumed, see `choose_xla`.
 
     Raises a TrainingError if the config requires an engine or XLA, and it can't train this model.
     """
@@ -191,7 +196,7 @@ def choose_engine(
         reason = f"{', '.join(batch_callbacks)} must be called for each batch"
     else:
         try:
-            return _build_compiled_engine(model, dataset, batches, config, stream=stream)
+            return _build_compiled_engine(model, dataset, batches, config, recorded_xla, stream=stream)
         except (TrainingError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001 - a layer can raise anything while it is traced; fit may still work
@@ -204,16 +209,20 @@ def choose_engine(
 
 
 def _build_compiled_engine(
-    model: keras.Model, dataset: Dataset, batches: BatchMaker, config: RunConfig, *, stream: bool
+    model: keras.Model,
+    dataset: Dataset,
+    batches: BatchMaker,
+    config: RunConfig,
+    recorded_xla: str | None,
+    *,
+    stream: bool,
 ) -> EngineChoice:
     """Builds the compiled engine. If XLA was chosen but fails, builds it without, unless the config requires XLA."""
     import tensorflow as tf
 
     training = config.training
     reason = "set by training.engine" if training.engine == "compiled" else "the fastest engine for this model"
-    xla = choose_xla(
-        model, training.xla, training.determinism, dataset.spec.image_shape, config.augmentation.changes_images
-    )
+    xla = choose_xla(model, config, dataset.spec.image_shape, len(dataset.train), recorded_xla)
     build = functools.partial(CompiledEngine, model, dataset, batches, training.batch_size, stream=stream)
     if xla.on:
         try:

@@ -1,8 +1,9 @@
 """Decides whether XLA compiles the training, and gives the reason.
 
-On a CPU, XLA is the fastest option for dense networks. It is several times slower than TensorFlow for convolutions,
-pooling and random numbers, and therefore for dropout. The measurements are in ``experiments/performance``. The decision
-depends on the TensorFlow operations of the model, not on the names of its layers, so it also works for custom layers.
+On a CPU, XLA is the fastest option for dense and recurrent networks, but many times slower than TensorFlow for most
+convolutions and for random numbers, and compiling takes seconds. Which one is faster depends on the operations, their
+sizes and the number of steps, so `auto` compares two estimates, see `xla_costs`. It never measures the time, because
+XLA changes the last bits of results: the same config must lead to the same choice in every process.
 """
 
 from __future__ import annotations
@@ -10,14 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trainyard.config import RunConfig
+from trainyard.training.xla_costs import count_work, load_cost_table
+
 if TYPE_CHECKING:
     import keras
-
-_SLOW_ON_CPU = (
-    "Conv", "DepthwiseConv", "MaxPool", "AvgPool", "FractionalMaxPool", "FractionalAvgPool", "Dilation2D",
-    "StatelessRandom", "RandomUniform", "RandomStandardNormal",
-)  # fmt: skip
-"""Prefixes of the TensorFlow operations that are several times slower with XLA than without it on a CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,34 +30,32 @@ class XlaChoice:
 
 
 def choose_xla(
-    model: keras.Model, setting: str, determinism: str, image_shape: tuple[int, ...], augmented: bool = False
+    model: keras.Model, config: RunConfig, image_shape: tuple[int, ...], images: int, recorded: str | None = None
 ) -> XlaChoice:
-    """Decides whether XLA compiles the training of a built model on this machine.
+    """Decides whether XLA compiles the training of a built and compiled model on this machine.
 
-    `setting` and `determinism` are the values of ``training.xla`` and ``training.determinism``. `augmented` is whether
-    augmentation transforms the training images.
+    `images` is the number of training images. `recorded` is the choice of the run that is resumed, ``'on'`` or
+    ``'off'``, which is used again; None if no run is resumed.
     """
     import tensorflow as tf
 
-    if setting != "auto":
-        return XlaChoice(setting == "on", "set by training.xla")
-    if determinism == "strict":
+    training = config.training
+    if training.xla != "auto":
+        return XlaChoice(training.xla == "on", "set by training.xla")
+    if recorded:
+        return XlaChoice(recorded == "on", "as in the resumed run")
+    if training.determinism == "strict":
         return XlaChoice(on=False, reason="training.determinism is strict, and XLA rounds differently from TensorFlow")
-    if augmented:
+    if config.augmentation.changes_images:
         return XlaChoice(on=False, reason="XLA has no operation for the image transformations of augmentation")
-    if tf.config.list_logical_devices("GPU"):
+    device = "gpu" if tf.config.list_logical_devices("GPU") else "cpu"
+    table = load_cost_table(device)
+    if table is None:
         return XlaChoice(on=True, reason="the model trains on a GPU")
-    slow = sorted(name for name in _list_operations(model, image_shape) if name.startswith(_SLOW_ON_CPU))
-    if slow:
-        return XlaChoice(on=False, reason=f"on a CPU, XLA is slow for {', '.join(slow)}")
-    return XlaChoice(on=True, reason="a network without convolution, pooling or dropout, on a CPU")
-
-
-def _list_operations(model: keras.Model, image_shape: tuple[int, ...]) -> set[str]:
-    """Returns the types of the TensorFlow operations in a model's forward pass, including nested functions."""
-    import tensorflow as tf
-
-    forward = tf.function(lambda images: model(images, training=True), autograph=False)
-    graph = forward.get_concrete_function(tf.TensorSpec((None, *image_shape), tf.float32)).graph.as_graph_def()
-    nested = (node for function in graph.library.function for node in function.node_def)
-    return {node.op for node in (*graph.node, *nested)}
+    work = count_work(model, training.batch_size, image_shape)
+    steps = training.epochs * (images // training.batch_size)  # XLA does not train on a smaller last batch
+    ratio = table.with_xla.estimate_seconds(work, steps) / table.without_xla.estimate_seconds(work, steps)
+    reason = (
+        f"{steps:,} steps on a {device.upper()} are estimated to take {ratio:.2g} times as long with XLA as without"
+    )
+    return XlaChoice(ratio < 1, reason)

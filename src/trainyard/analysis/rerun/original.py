@@ -32,9 +32,13 @@ _PRESETS = {"experiment", "training"}
 _ENGINE_DEPENDS_ON = (
     "dataset", "model", "optimizer", "schedule", "loss", "augmentation", "debug",
     "training.engine", "training.xla", "training.precision", "training.determinism", "training.class_weights",
-    "training.balance_classes",
+    "training.balance_classes", "training.batch_size",
 )  # fmt: skip
-"""Paths of the settings that can change which engine is chosen and whether XLA is used."""
+"""Paths of the settings that can change which engine is chosen and whether XLA is used.
+
+The number of epochs is not one of them, although the choice of XLA depends on it, so that the first epochs of a longer
+rerun are those of the original run.
+"""
 _NOT_REPEATED = ("tracking", "sweep", "resume")
 """Sections that a rerun does not restore: where the run was logged, and the sweep it belonged to."""
 
