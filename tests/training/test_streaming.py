@@ -6,11 +6,14 @@ import dataclasses
 import functools
 import itertools
 import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import run_program
+from processes import command_line, run_program
 
 from trainyard.config.compose import compose_config
 from trainyard.data import describe_streaming, load_dataset
@@ -150,3 +153,13 @@ def test_images_of_four_times_the_allowed_memory_are_streamed(tmp_path):
     streamed = run("stream")
     assert streamed.returncode == 0, streamed.stderr
     assert np.isfinite(json.loads(streamed.stdout.splitlines()[-1]))
+
+
+@pytest.mark.slow
+def test_xla_compiles_one_program_for_all_spans():
+    """The programs are counted in XLA's cache."""
+    arguments = ["experiment=quickstart", "dataset.memory=stream", "dataset.validation_fraction=0.2", "tracking=off"]
+    arguments += ["training.xla=on", "training.epochs=2", "training.batch_size=8", "model.hidden_units=[4]"]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(Path("cache").absolute())}
+    subprocess.run(command_line("train", *arguments), env=environment, capture_output=True, check=True)
+    assert len(list(Path("cache").glob("trainyard/xla/*/*.pb"))) == 1

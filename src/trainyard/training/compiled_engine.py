@@ -193,12 +193,12 @@ class _DeviceData:
             yield self.load_span(order, first, last)
 
     def take(
-        self, source: tuple[tf.Tensor, ...], first: tf.Tensor, number: tf.Tensor, rows: int | tf.Tensor
+        self, source: tuple[tf.Tensor, ...], number: tf.Tensor, place: tf.Tensor, rows: int | tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns raw pixels and labels of the first `rows` images of a batch in a span that begins with `first`."""
+        """Returns raw pixels and labels of the first `rows` images of a batch, given its number and place in a span."""
         import tensorflow as tf
 
-        del first  # the order is that of the whole epoch
+        del place  # the order is that of the whole epoch
         indices = tf.slice(source[0], [number * self.batch_size], [rows])
         images = _restore_shape(tf.gather(self._images, indices), rows, self._image_shape)
         return images, tf.gather(self._labels, indices)
@@ -248,13 +248,14 @@ class _StreamedData:
                     yield span
 
     def take(
-        self, source: tuple[tf.Tensor, ...], first: tf.Tensor, number: tf.Tensor, rows: int | tf.Tensor
+        self, source: tuple[tf.Tensor, ...], number: tf.Tensor, place: tf.Tensor, rows: int | tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns raw pixels and labels of the first `rows` images of a batch in a span that begins with `first`."""
+        """Returns raw pixels and labels of the first `rows` images of a batch, given its number and place in a span."""
         import tensorflow as tf
 
+        del number  # a span contains only its own images
         images, labels = source
-        start = (number - first) * self.batch_size
+        start = place * self.batch_size
         pixels = tf.slice(images, [start, 0], [rows, images.shape[1]])
         return _restore_shape(pixels, rows, self._image_shape), tf.slice(labels, [start], [rows])
 
@@ -296,12 +297,13 @@ class _TrainProgram:
         def span(source: tuple[tf.Tensor, ...], epoch: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
             """Trains on the batches `first` to `last` - 1. Returns whether all weights are finite."""
 
-            def step(number: tf.Tensor) -> tuple[tf.Tensor]:
-                """Trains on one batch and returns the number of the next one."""
-                train_step(*data.take(source, first, number, rows), epoch, number)
-                return (number + 1,)
+            def step(number: tf.Tensor, place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                """Trains on one batch, and returns the number of the next one and its place in the span."""
+                train_step(*data.take(source, number, place, rows), epoch, number)
+                return number + 1, place + 1
 
-            tf.while_loop(lambda number: number < last, step, [first], parallel_iterations=1)
+            # with the place calculated from `first`, XLA would compile a program for each value of `first`
+            tf.while_loop(lambda number, _: number < last, step, [first, tf.constant(0)], parallel_iterations=1)
             return _are_all_finite(model.weights)
 
         number = tf.TensorSpec((), tf.int32)
@@ -332,7 +334,7 @@ class _ValidationProgram:
             def step(number: tf.Tensor) -> tuple[tf.Tensor]:
                 """Evaluates one batch and returns the number of the next one."""
                 rows = tf.minimum(data.batch_size, count - number * data.batch_size)
-                model.test_step(batches.make(*data.take(source, first, number, rows)))
+                model.test_step(batches.make(*data.take(source, number, number - first, rows)))
                 return (number + 1,)
 
             return tf.while_loop(lambda number: number < last, step, [first], parallel_iterations=1)
