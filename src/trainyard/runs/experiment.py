@@ -218,7 +218,7 @@ def _start_tensorflow(run: RunContext) -> tuple[int, dict[str, Any]]:
     machine = collect_machine_info(threads)
     artifacts.write_json(run.folder / artifacts.MACHINE, machine)
     drawn_seed = {names.DRAWN_SEED: str(seed)} if training.determinism == "off" else {}
-    run.tracker.set_tags({names.THREADS: str(machine["threads"]), **drawn_seed})
+    run.tags.update({names.THREADS: str(machine["threads"]), **drawn_seed})  # set with those of the model
     run.tracker.wait_until_created()
     return seed, machine
 
@@ -274,7 +274,8 @@ def _build_model(run: RunContext, spec: DataSpec) -> keras.Model:
         run.progress.detail(f"starting from the weights of {run.start_model}")
     (run.folder / artifacts.MODEL_SUMMARY).write_text(artifacts.render_model_summary(model))
     run.tracker.log_params({"model.layers": artifacts.count_layers(model), "model.parameters": model.count_params()})
-    run.tracker.set_tags({names.INITIAL_WEIGHTS_DIGEST: hash_weights(model)})
+    environment = {name: run.tags[name] for name in (names.THREADS, names.DRAWN_SEED) if name in run.tags}
+    run.tracker.set_tags({**environment, names.INITIAL_WEIGHTS_DIGEST: hash_weights(model)})
     return model
 
 
@@ -369,7 +370,6 @@ def _build_result_tags(trained: RunResult, notes: str) -> dict[str, str]:
         names.WEIGHTS_DIGEST: hash_weights(trained.model),
         names.ENGINE: f"{training.engine}: {training.engine_reason}",
         names.XLA: str(training.xla),
-        names.THREADS: str(trained.machine["threads"]),
         names.NOTE: note.strip(),
         names.LOGGED_TABLES: f'[{{"path": "{names.PER_CLASS_TABLE}", "type": "table"}}]',
     }
