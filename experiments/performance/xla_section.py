@@ -47,7 +47,7 @@ def xla_section(part: dict[str, Any]) -> Section:
             ),
         ],
         goals=[*_build_goals(part)],
-        notes=[],
+        notes=part.get("remarks", []),
         provenance=part["about"],
     )  # fmt: skip
 
