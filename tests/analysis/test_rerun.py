@@ -288,7 +288,7 @@ def test_rerun_uses_the_recorded_choice_of_xla(tiny, prefer_xla, capsys, recorde
     assert first.training.xla.on == (recorded == "on")
     prefer_xla(preferred)
     assert rerun(first.folder, "tracking=off", verify=True) == 0
-    assert "bitwise: all weights are the same" in capsys.readouterr().out
+    assert "bitwise: weights, data, metrics and predictions are the same" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from trainyard.cli.sync import sync as sync_command
 from trainyard.runs.sync import LiveRunError, sync_run
 from trainyard.system.progress import Progress
 from trainyard.system.uris import build_sqlite_uri
-from trainyard.tracking import RunRequest, TrackingStore, names, operations
+from trainyard.tracking import RunRequest, TrackingStore, names, operations, tracker
 from trainyard.tracking.connection import connect
 from trainyard.tracking.operation_log import OPERATION_LOG_FILE, OperationLog, load_operations, record_stored
 
@@ -464,6 +464,7 @@ def test_metrics_are_logged_at_the_end_if_a_signal_interrupts_their_request(stor
         log_history(run, history)
 
     connect(store)  # if MLflow is imported, this process logs the run itself
+    monkeypatch.setattr(tracker, "_METRICS_SECONDS", 0.0)  # each epoch is a request
     monkeypatch.setattr(operations, "log_history", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_experiment(quick())
