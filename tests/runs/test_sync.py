@@ -222,7 +222,8 @@ class StopsServer(Progress):
 
 
 @pytest.mark.slow
-def test_a_server_that_was_down_for_a_while_receives_everything_at_the_end(store, quick, server):
+def test_a_server_that_was_down_for_a_while_receives_everything_at_the_end(store, quick, server, monkeypatch):
+    monkeypatch.setattr(tracker, "_METRICS_SECONDS", 0.0)  # each epoch is a request
     progress = StopsServer(server(store), restarts=True)
     result = run_experiment(
         quick(f"tracking.uri={progress.server.address}", "tracking.retry_seconds=0"), progress=progress
