@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -113,7 +115,8 @@ def build_card_columns(ranking: Ranking) -> list[str]:
 
 def build_card_rows(ranking: Ranking) -> list[TableRow]:
     """Returns the top points as rows of the card's table."""
-    return [_build_row(rank, point, ranking) for rank, point in enumerate(ranking.points[:MAX_CARD_ROWS], 1)]
+    build = partial(_build_row, ranking, _list_varied(ranking), has_sizes=_has_several_sizes(ranking))
+    return [build(rank, point) for rank, point in enumerate(ranking.points[:MAX_CARD_ROWS], 1)]
 
 
 def explain_ranking(ranking: Ranking) -> str:
@@ -131,8 +134,12 @@ def explain_ranking(ranking: Ranking) -> str:
     )
 
 
-def _build_row(rank: int, point: RankedPoint, ranking: Ranking) -> TableRow:
-    """Returns a point as a row of the card's table. `rank` is counted from 1, the best point first."""
+def _build_row(ranking: Ranking, varied: Sequence[str], rank: int, point: RankedPoint, *, has_sizes: bool) -> TableRow:
+    """Returns a point as a row of the card's table.
+
+    `varied` are the paths of the settings, and `rank` is counted from 1, the best point first. With `has_sizes`, the
+    row has the number of parameters.
+    """
     marked = point.tied and ranking.has_repeats
     statistics = [TableCell(f"{point.n}, pruned" if point.is_pruned else str(point.n), point.n)]
     if point.mean is not None:
@@ -143,10 +150,10 @@ def _build_row(rank: int, point: RankedPoint, ranking: Ranking) -> TableRow:
         [
             TableCell(f"{rank} ≈" if marked else f"{rank}", rank),
             TableCell(point.label, heading=True),
-            *(_build_setting_cell(point.varied.get(path)) for path in _list_varied(ranking)),
+            *(_build_setting_cell(point.varied.get(path)) for path in varied),
             *statistics,
             *(_build_metric_cell(point, name) for name in SHOWN_TEST_METRICS if name != ranking.objective),
-            *([TableCell(f"{point.parameters:,}", point.parameters)] if _has_several_sizes(ranking) else []),
+            *([TableCell(f"{point.parameters:,}", point.parameters)] if has_sizes else []),
             TableCell(format_duration(point.seconds) if point.seconds else "", round(point.seconds, 2)),
         ],
         marked,
