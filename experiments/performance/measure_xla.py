@@ -29,6 +29,8 @@ from trainyard.training.xla_costs import COSTS_FILE, Costs
 TRAINING_STEPS = (300, 3_000, 30_000)
 """Numbers of steps of the trainings for which the choice is checked."""
 
+_NETWORKS_PER_PROCESS = 20
+"""A process that compiled hundreds of programs with XLA ended with SIGSEGV once, in libgcc."""
 _FITS = 2
 _DIGITS = 4
 """Significant digits of the costs in the table."""
@@ -44,14 +46,17 @@ def measure_xla(settings: BenchmarkSettings) -> dict[str, Any]:
         for name, members in sets.items()
         for network in members
     ]
-    with TrainingProcess("networks", "", settings.folder, settings.threads, module="xla_child") as process:
-        process.wait_until_ready()
-        for number in range(1, settings.rounds + 1):
-            for position, (network, measured) in enumerate(networks, start=1):
-                settings.progress.step(number, settings.rounds, position, len(networks))
-                session = process.request(json.dumps(dataclasses.asdict(network)))
-                measured["work"] = session.pop("work")
-                measured["sessions"].append(session)
+    for number in range(1, settings.rounds + 1):
+        for first in range(0, len(networks), _NETWORKS_PER_PROCESS):
+            with TrainingProcess("networks", "", settings.folder, settings.threads, module="xla_child") as process:
+                process.wait_until_ready()
+                for position, (network, measured) in enumerate(
+                    networks[first : first + _NETWORKS_PER_PROCESS], first + 1
+                ):
+                    settings.progress.step(number, settings.rounds, position, len(networks))
+                    session = process.request(json.dumps(dataclasses.asdict(network)))
+                    measured["work"] = session.pop("work")
+                    measured["sessions"].append(session)
     results = [measured for _, measured in networks]
     costs = fit_costs([measured for measured in results if measured["set"] == "fitted"])
     device = "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
