@@ -52,6 +52,8 @@ def test_the_link_opens_the_training_view_with_the_columns_of_the_shared_view(ui
         assert words in text
     columns = {"Run Name", "accuracy/test", "f1_macro/test", "accuracy/val", "best/accuracy/val", "model.hidden_units"}
     page.wait(lambda: columns <= set(page.heads()), f"some of the columns {columns} are missing")
+    heads = [head for head in page.heads() if "." in head]
+    assert heads[:2] == ["model.hidden_units", "optimizer.learning_rate"]  # the settings that vary, before the others
     page.screenshot("mlflow_latest")
 
 

@@ -7,7 +7,14 @@ import json
 import pytest
 
 from trainyard.tracking.connection import build_training_view_url
-from trainyard.tracking.ui_views import SHARE_KEY, build_experiment_tags, build_sweep_view, build_sweep_view_key
+from trainyard.tracking.ui_views import (
+    EXPERIMENT_VIEW,
+    SHARE_KEY,
+    add_varied_settings,
+    build_experiment_tags,
+    build_sweep_view,
+    build_sweep_view_key,
+)
 
 
 def _states(tags):
@@ -82,7 +89,53 @@ def test_an_experiment_has_a_nested_view_with_learning_curves():
     ]
 
 
+def _add(view, *varied):
+    """Returns a view with varied settings, and its params in their order."""
+    extended = add_varied_settings(view, varied)
+    assert extended is not None
+    state = _state({EXPERIMENT_VIEW: extended})
+    assert state["selectedColumns"] == state["columnOrder"]
+    assert len(set(state["columnOrder"])) == len(state["columnOrder"])
+    return extended, [column[8:-1] for column in state["columnOrder"] if column.startswith("params.")]
+
+
+def test_settings_that_vary_are_in_front_of_the_other_params():
+    view = build_experiment_tags("tiny", "")[EXPERIMENT_VIEW]
+    first, params = _add(view, "training.epochs", "model.dropout")
+    assert params[:3] == ["training.epochs", "model.dropout", "model.hidden_units"]
+    _, params = _add(first, "model", "model.dropout")
+    assert params[:4] == ["training.epochs", "model.dropout", "model.name", "model.hidden_units"]
+    before, after = (_state({EXPERIMENT_VIEW: text})["columnOrder"] for text in (view, first))
+    assert set(before) < set(after)
+    assert [column for column in after if "metrics" in column] == [column for column in before if "metrics" in column]
+
+
+def test_a_view_stays_as_it_is_if_it_shows_the_settings_or_is_of_another_program():
+    view, _ = _add(build_experiment_tags("tiny", "")[EXPERIMENT_VIEW], "training.epochs")
+    assert add_varied_settings(view, ["training.epochs"]) is None
+    assert add_varied_settings(view, []) is None
+    for other in ("", "[]", "{}", '{"state": 1}', '{"state": "{}"}', '{"state": "{\\"selectedColumns\\": 1}"}'):
+        assert add_varied_settings(other, ["seed"]) is None
+
+
+def test_columns_that_were_edited_in_the_ui_are_kept():
+    content = json.loads(_add(build_experiment_tags("tiny", "")[EXPERIMENT_VIEW], "seed")[0])
+    state = {
+        **json.loads(content["state"]),
+        "selectedColumns": ["params.`seed`", "metrics.`loss/val`"],
+        "searchFilter": "x",
+    }
+    view, params = _add(json.dumps({**content, "state": json.dumps(state)}), "model.dropout")
+    assert params == ["seed", "model.dropout"]
+    assert _state({EXPERIMENT_VIEW: view})["searchFilter"] == "x"
+
+
 def test_a_view_fits_into_a_tag_for_any_number_of_settings():
+    view, params = _add(
+        build_experiment_tags("t", "n" * 9000)[EXPERIMENT_VIEW], *[f"{'x' * 60}.{n}" for n in range(300)]
+    )
+    assert len(view) < 20_000
+    assert len(params) < 50
     ((key, content),) = build_sweep_view(
         "s" * 200, "accuracy/val", [f"model.setting_{'x' * 40}_{n}" for n in range(300)]
     ).items()

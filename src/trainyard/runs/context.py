@@ -44,15 +44,17 @@ class RunContext:
     """What the stages of a run share.
 
     `overrides` are those with which the config was composed, and `notes` the notes that describe this run. `name` is
-    the name of the run, to which its store may append a number. `store` is None if tracking is off; `tags` are those
-    that the run is created with. None as `trial` means that the run is not a trial, as `resume_point` that it starts at
-    the first epoch, and as `start_model` from random weights.
+    the name of the run, to which its store may append a number. `varied` has the dotted paths of the settings that
+    differ from those of the recipe; it is empty for a trial. `store` is None if tracking is off; `tags` are those that
+    the run is created with. None as `trial` means that the run is not a trial, as `resume_point` that it starts at the
+    first epoch, and as `start_model` from random weights.
     """
 
     config: RunConfig
     overrides: Sequence[str]
     notes: str
     name: str
+    varied: tuple[str, ...]
     folder: Path
     store: TrackingStore | None
     tracker: Tracker
@@ -97,6 +99,7 @@ def build_request(run: RunContext) -> RunRequest:
         run.tags,
         config.model.label if config.tracking.model else None,
         parent_run_id=None if run.trial else config.tracking.parent,
+        varied=run.varied,
     )
 
 

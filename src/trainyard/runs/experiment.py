@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from trainyard.config import (
     RunConfig,
     build_run_name,
+    find_recipe_changes,
     find_size_problems,
     flatten_config,
     make_unique_name,
@@ -121,10 +122,7 @@ def run_experiment(
     validate_config(config)
     config.dataset.check_files()
     progress = progress or build_default_progress()
-    name = trial.name if trial else build_run_name(config, overrides)
-    run = _prepare_run(
-        config, Path(folder) if folder else None, progress, trial, start_model, overrides=overrides, name=name
-    )
+    run = _prepare_run(config, Path(folder) if folder else None, progress, trial, start_model, overrides=overrides)
     git, timer = read_git_state(Path.cwd()), run.timer
     artifacts.write_provenance(run.folder, config, overrides, git)
     run.tags.update(build_start_tags(run, git))
@@ -177,18 +175,19 @@ def _prepare_run(
     start_model: Path | None,
     *,
     overrides: Sequence[str],
-    name: str,
 ) -> RunContext:
     """Finds what the run continues or starts from, and creates its folder; see `run_experiment` for the arguments."""
     store, timer = TrackingStore.from_config(config.tracking), StageTimer(progress)
     resume_point = load_resume_point(config, store)
     start_model = start_model or find_start_model(config.training.start_from, store)
     folder = artifacts.create_run_folder(folder or Path("outputs") / config.name / make_unique_name())
+    changes = {} if trial else find_recipe_changes(config, overrides)
     return RunContext(
         config=config,
         overrides=overrides,
         notes=select_notes(config, overrides),
-        name=name,
+        name=trial.name if trial else build_run_name(config, changes),
+        varied=tuple(changes),
         folder=folder,
         store=store,
         tracker=Tracker(

@@ -19,6 +19,9 @@ from trainyard.tracking import names
 SHARE_KEY = "trainyard"
 """Key of the view of an experiment: latest runs first, with trials nested under the run of their sweep."""
 
+EXPERIMENT_VIEW = f"{names.SHARED_VIEW}.{SHARE_KEY}"
+"""The experiment tag with this view."""
+
 _COLUMNS = (
     *(f"metrics.`{name}`" for name in ("accuracy/test", "loss/test", "f1_macro/test", "accuracy/val")),
     *(f"metrics.`{name}`" for name in ("best/accuracy/val", "best/loss/val", "trials/finished")),  # of sweeps
@@ -27,6 +30,9 @@ _COLUMNS = (
     "attributes.`Duration`",
 )
 """The UI hides columns that are empty for all runs."""
+
+_VARIED = "trainyard.varied"
+"""The key in a view, next to those of MLflow, with the columns that `add_varied_settings` added."""
 
 _MAX_KEY_LENGTH = 60
 _MAX_COLUMNS = 20
@@ -50,8 +56,29 @@ def build_experiment_tags(experiment: str, notes: str) -> dict[str, str]:
             f"\n\n{notes}"
         ).strip(),
         names.EXPERIMENT_KIND: "custom_model_development",
-        f"{names.SHARED_VIEW}.{SHARE_KEY}": view,
+        EXPERIMENT_VIEW: view,
     }
+
+
+def add_varied_settings(view: str, varied: Sequence[str]) -> str | None:
+    """Returns the view of an experiment with the columns of settings that vary, in front of those of other params.
+
+    Other columns stay as they are, because the view can be edited in the UI. Returns None if nothing changes, because
+    the settings have been added before, or because the view has another format. For `varied`, see `build_sweep_view`.
+    """
+    columns = [f"params.`{_find_param(setting)}`" for setting in varied]
+    try:
+        content = json.loads(view)
+        state, earlier = json.loads(content["state"]), content.get(_VARIED, [])
+        shown = [column for column in state["selectedColumns"] if column not in (*earlier, *columns)]
+        settings = list(dict.fromkeys([*earlier, *columns]))[:_MAX_COLUMNS]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    if settings == earlier:
+        return None
+    place = next((index for index, column in enumerate(shown) if column.startswith("params.")), len(shown))
+    state["selectedColumns"] = state["columnOrder"] = [*shown[:place], *settings, *shown[place:]]
+    return json.dumps({**content, _VARIED: settings, "state": json.dumps(state)})
 
 
 def build_sweep_view_key(sweep_id: str) -> str:
