@@ -273,7 +273,7 @@ def test_a_figure_with_images_has_a_palette_only_if_no_colour_changes(tmp_path, 
     result = score_predictions(np.array([[0.9, 0.1]], np.float32), np.array([0], np.uint8), spec)
     files = [tmp_path / "image.png", tmp_path / "without_palette.png"]
     plots.draw_predictions(images, result, spec, 1, files[0])
-    monkeypatch.setattr(style, "_MAX_PALETTE_SIZE", 1)
+    monkeypatch.setattr(style, "PALETTE_SIZE", 1)
     plots.draw_predictions(images, result, spec, 1, files[1])
     assert np.array_equal(*map(load_checked, files))
     with Image.open(files[0]) as png:

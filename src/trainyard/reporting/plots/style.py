@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 DPI = 150
 PADDING = 0.15
 """Margin around everything that was drawn, in inches."""
-PALETTE_SIZE = 128
-"""Number of colours in a file with a palette, including those of anti-aliased edges."""
-_MAX_PALETTE_SIZE = 256
-"""The maximum number of colours in the palette of a PNG file."""
+PALETTE_SIZE = 256
+"""Number of colours in a file with a palette, including those of anti-aliased edges: the maximum of PNG."""
 POINTS_PER_INCH = 72
 """Typographic points per inch."""
 
@@ -163,8 +161,7 @@ def save_figure(figure: Figure | SubFigure, path: Path, *, exact: bool = False) 
         figure.canvas.print_figure(buffer, format="png", bbox_inches=box, pil_kwargs={"compress_level": 0})
     with Image.open(buffer) as png:
         image = png.convert("RGB")
-    size = _MAX_PALETTE_SIZE if exact else PALETTE_SIZE
-    has_palette = not exact or image.getcolors(size) is not None
+    has_palette = not exact or image.getcolors(PALETTE_SIZE) is not None
     if has_palette:
-        image = image.quantize(size, dither=Image.Dither.NONE)
+        image = image.quantize(PALETTE_SIZE, dither=Image.Dither.NONE)
     image.save(path, format="PNG", dpi=(DPI, DPI), optimize=has_palette)
