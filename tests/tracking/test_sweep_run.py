@@ -102,8 +102,7 @@ def test_a_sweep_is_logged_by_another_process(opened, uri):
     tags = client.get_experiment(experiment_id).tags
     assert f"mlflow.sharedViewState.{build_sweep_view_key('tiny-1')}" in tags
     columns = json.loads(json.loads(tags[EXPERIMENT_VIEW])["state"])["selectedColumns"]
-    params = [column for column in columns if column.startswith("params.")]
-    assert params[0] == "params.`optimizer.learning_rate`"
+    assert columns[0] == "params.`optimizer.learning_rate`"
 
 
 def _check_reopening(opened, store):

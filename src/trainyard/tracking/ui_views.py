@@ -32,7 +32,9 @@ _COLUMNS = (
 """The UI hides columns that are empty for all runs."""
 
 _VARIED = "trainyard.varied"
-"""The key in a view, next to those of MLflow, with the columns that `add_varied_settings` added."""
+"""The key in a view, next to those of MLflow, with the columns that `add_varied_settings` put in front."""
+_MAX_LEADING = 5
+"""The maximum number of these columns, next to which those of the metrics are visible."""
 
 _MAX_KEY_LENGTH = 60
 _MAX_COLUMNS = 20
@@ -61,24 +63,25 @@ def build_experiment_tags(experiment: str, notes: str) -> dict[str, str]:
 
 
 def add_varied_settings(view: str, varied: Sequence[str]) -> str | None:
-    """Returns the view of an experiment with the columns of settings that vary, in front of those of other params.
+    """Returns the view of an experiment with the columns of settings that vary, in front of all others.
 
-    Other columns stay as they are, because the view can be edited in the UI. Returns None if nothing changes, because
-    the settings have been added before, or because the view has another format. For `varied`, see `build_sweep_view`.
+    The settings that were added last are first. Other columns stay as they are, because the view can be edited in the
+    UI. Returns None if the settings have been added before, or if the view has another format. For `varied`, see
+    `build_sweep_view`.
     """
-    columns = [f"params.`{_find_param(setting)}`" for setting in varied]
+    columns = [f"params.`{_find_param(setting)}`" for setting in varied][:_MAX_LEADING]
     try:
         content = json.loads(view)
         state, earlier = json.loads(content["state"]), content.get(_VARIED, [])
-        shown = [column for column in state["selectedColumns"] if column not in (*earlier, *columns)]
-        settings = list(dict.fromkeys([*earlier, *columns]))[:_MAX_COLUMNS]
+        if set(columns) <= set(earlier):
+            return None
+        leading = list(dict.fromkeys([*columns, *earlier]))[:_MAX_LEADING]
+        others = [column for column in state["selectedColumns"] if column not in (*leading, *earlier)]
+        others += [column for column in earlier if column not in leading]
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
-    if settings == earlier:
-        return None
-    place = next((index for index, column in enumerate(shown) if column.startswith("params.")), len(shown))
-    state["selectedColumns"] = state["columnOrder"] = [*shown[:place], *settings, *shown[place:]]
-    return json.dumps({**content, _VARIED: settings, "state": json.dumps(state)})
+    state["selectedColumns"] = state["columnOrder"] = [*leading, *others]
+    return json.dumps({**content, _VARIED: leading, "state": json.dumps(state)})
 
 
 def build_sweep_view_key(sweep_id: str) -> str:
