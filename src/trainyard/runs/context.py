@@ -6,12 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from trainyard.config import RunConfig, hash_config
+from trainyard.config import RunConfig, find_recipe_changes, hash_config
 from trainyard.runs.result import RunResult
 from trainyard.runs.resume import ResumePoint
 from trainyard.system import GitState, Progress, StageTimer, collect_process_info, find_user_name, format_command_line
 from trainyard.tracking import RunRequest, Tracker, TrackingStore, names
+
+_CHOSEN_SETTINGS = ("training.engine", "training.xla")
+"""Settings whose default is that Trainyard chooses the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,17 @@ def build_start_tags(run: RunContext, git: GitState | None) -> dict[str, str]:
         **{name: value for name, value in optional_tags.items() if value},
         **(run.trial.tags() if run.trial else {}),
     }
+
+
+def find_run_changes(config: RunConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """Returns the recipe changes of a run (see `find_recipe_changes`).
+
+    Those of a rerun do not contain the engine and the use of XLA, which it takes from the original run.
+    """
+    changes = find_recipe_changes(config, overrides)
+    if names.RERUN_OF in config.tracking.tags:
+        changes = {path: value for path, value in changes.items() if path not in _CHOSEN_SETTINGS}
+    return changes
 
 
 def build_request(run: RunContext) -> RunRequest:

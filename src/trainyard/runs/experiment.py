@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from trainyard.config import (
     RunConfig,
     build_run_name,
-    find_recipe_changes,
     find_size_problems,
     flatten_config,
     make_unique_name,
@@ -24,7 +23,7 @@ from trainyard.data import load_dataset, write_preprocessing
 from trainyard.errors import TrainingError, TrialPruned
 from trainyard.evaluation import evaluate
 from trainyard.runs import artifacts
-from trainyard.runs.context import RunContext, TrialInfo, build_request, build_start_tags
+from trainyard.runs.context import RunContext, TrialInfo, build_request, build_start_tags, find_run_changes
 from trainyard.runs.lookup import find_start_model, load_start_weights
 from trainyard.runs.report import is_report_written, write_plots_and_report
 from trainyard.runs.result import RunResult
@@ -181,7 +180,7 @@ def _prepare_run(
     resume_point = load_resume_point(config, store)
     start_model = start_model or find_start_model(config.training.start_from, store)
     folder = artifacts.create_run_folder(folder or Path("outputs") / config.name / make_unique_name())
-    changes = {} if trial else find_recipe_changes(config, overrides)
+    changes = {} if trial else find_run_changes(config, overrides)
     return RunContext(
         config=config,
         overrides=overrides,
