@@ -30,14 +30,16 @@ QUICKSTART = "experiment=quickstart"
     ],
 )  # fmt: skip
 def test_name_of_a_run_has_what_differs_from_its_recipe_in_the_order_of_the_overrides(overrides, name):
-    assert build_run_name(compose_config(overrides), overrides) == name
+    config = compose_config(overrides)
+    assert build_run_name(config, find_recipe_changes(config, overrides)) == name
 
 
 def test_changes_in_python_are_found_without_overrides():
     config = compose_config([QUICKSTART])
     config.model.hidden_units, config.optimizer.learning_rate = [32], 0.5
-    assert find_recipe_changes(config) == {"model.hidden_units": [32], "optimizer.learning_rate": 0.5}
-    assert build_run_name(config) == "32 lr0.5 seed0"
+    changes = find_recipe_changes(config)
+    assert changes == {"model.hidden_units": [32], "optimizer.learning_rate": 0.5}
+    assert build_run_name(config, changes) == "32 lr0.5 seed0"
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ TEXT_SUFFIXES = {".txt", ".yaml", ".json"}
 DOWNLOAD_SUFFIXES = {".h5", ".keras", ".npz"}
 RUNS = ["64 seed2 #2", "64 seed2", "32 seed1"]
 """The names of the runs, latest first."""
+VARIED = ["model.hidden_units", "optimizer.learning_rate", "accuracy/test"]
+"""The first columns for params and metrics: the settings that vary, and a metric."""
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +54,7 @@ def test_the_link_opens_the_training_view_with_the_columns_of_the_shared_view(ui
         assert words in text
     columns = {"Run Name", "accuracy/test", "f1_macro/test", "accuracy/val", "best/accuracy/val", "model.hidden_units"}
     page.wait(lambda: columns <= set(page.heads()), f"some of the columns {columns} are missing")
+    assert [head for head in page.heads() if "/" in head or "." in head][:3] == VARIED
     page.screenshot("mlflow_latest")
 
 

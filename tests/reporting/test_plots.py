@@ -266,6 +266,20 @@ def test_pixels_are_drawn_in_their_colours(tmp_path):
     assert green == pytest.approx((image_grid.TILE_SIZE * style.DPI) ** 2, rel=0.05)
 
 
+@pytest.mark.parametrize(("channels", "mode"), [((), "P"), ((3,), "RGB")])
+def test_a_figure_with_images_has_a_palette_only_if_no_colour_changes(tmp_path, monkeypatch, channels, mode):
+    images = np.random.default_rng(0).integers(0, 256, (1, 16, 16, *channels), np.uint8)
+    spec = DataSpec(images.shape[1:], ("cat", "dog"), 255)
+    result = score_predictions(np.array([[0.9, 0.1]], np.float32), np.array([0], np.uint8), spec)
+    files = [tmp_path / "image.png", tmp_path / "without_palette.png"]
+    plots.draw_predictions(images, result, spec, 1, files[0])
+    monkeypatch.setattr(style, "PALETTE_SIZE", 1)
+    plots.draw_predictions(images, result, spec, 1, files[1])
+    assert np.array_equal(*map(load_checked, files))
+    with Image.open(files[0]) as png:
+        assert png.mode == mode
+
+
 @pytest.mark.parametrize(("channels", "drawn"), [(2, ()), (5, (3,)), (12, (3,))])
 def test_the_first_channels_of_images_with_an_unusual_number_of_channels_are_drawn(tmp_path, channels, drawn):
     images = np.random.default_rng(0).integers(0, 256, (4, 4, 4, channels), np.uint8)
@@ -275,7 +289,7 @@ def test_the_first_channels_of_images_with_an_unusual_number_of_channels_are_dra
         axes = style.build_axes(2, 2)
         for image in drawn_images:
             image_grid.draw_image(axes, image, 255, (0, 0), wrong=False)
-        style.save_figure(axes.figure, tmp_path / f"{name}.png", palette=False)
+        style.save_figure(axes.figure, tmp_path / f"{name}.png", exact=True)
         pixels.append(load_checked(tmp_path / f"{name}.png"))
     assert np.array_equal(*pixels)
     spec = DataSpec((4, 4, channels), ("a", "b"), 255)

@@ -12,7 +12,7 @@ import pytest
 
 from trainyard import ConfigError, load_run
 from trainyard.system.uris import build_sqlite_uri
-from trainyard.tracking import TrackingStore, describe_upgrade
+from trainyard.tracking import TrackingStore, cache_latest_schema_revision, describe_upgrade
 
 
 def test_a_database_of_an_older_mlflow_is_not_changed_by_reading(older_store):
@@ -33,6 +33,16 @@ def test_a_database_of_an_older_mlflow_is_copied_before_it_is_upgraded(older_sto
     assert _dump(copy) == before
     assert store.notices == []
     assert store.client.get_experiment_by_name("tiny").name == "tiny"
+
+
+def test_mlflow_reads_its_schema_revisions_once(tmp_path, new_store, monkeypatch):
+    from mlflow.store.db import utils
+
+    new_store(tmp_path / "mlflow.db")
+    monkeypatch.setattr(utils, "_get_latest_schema_revision", utils._get_latest_schema_revision)  # restored at the end
+    cache_latest_schema_revision()
+    monkeypatch.setattr(utils, "ScriptDirectory", None)
+    assert TrackingStore(build_sqlite_uri(tmp_path / "mlflow.db")).client.search_experiments()
 
 
 def _dump(file):

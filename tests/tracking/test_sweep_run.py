@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from trainyard.tracking import RunRequest, Tracker, TrackingStore, build_sweep_v
 from trainyard.tracking.connection import connect
 from trainyard.tracking.mlflow_internals import clear_end_time
 from trainyard.tracking.tracking_store import PROCESS_DIED
+from trainyard.tracking.ui_views import EXPERIMENT_VIEW
 from trainyard.tracking.writer import StoreWriter
 
 DEAD_PROCESS = {**environment.collect_process_info(), "started": "2001-01-01T00:00:00.000+00:00"}
@@ -97,7 +99,10 @@ def test_a_sweep_is_logged_by_another_process(opened, uri):
     assert run.data.metrics == {"trials/finished": 2}
     assert run.data.tags["best_run_id"] == child
     assert [file.path for file in client.list_artifacts(run_id, "sweep")] == ["sweep/plan.json"]
-    assert f"mlflow.sharedViewState.{build_sweep_view_key('tiny-1')}" in client.get_experiment(experiment_id).tags
+    tags = client.get_experiment(experiment_id).tags
+    assert f"mlflow.sharedViewState.{build_sweep_view_key('tiny-1')}" in tags
+    columns = json.loads(json.loads(tags[EXPERIMENT_VIEW])["state"])["selectedColumns"]
+    assert columns[0] == "params.`optimizer.learning_rate`"
 
 
 def _check_reopening(opened, store):

@@ -7,7 +7,14 @@ import json
 import pytest
 
 from trainyard.tracking.connection import build_training_view_url
-from trainyard.tracking.ui_views import SHARE_KEY, build_experiment_tags, build_sweep_view, build_sweep_view_key
+from trainyard.tracking.ui_views import (
+    EXPERIMENT_VIEW,
+    SHARE_KEY,
+    add_varied_settings,
+    build_experiment_tags,
+    build_sweep_view,
+    build_sweep_view_key,
+)
 
 
 def _states(tags):
@@ -80,6 +87,43 @@ def test_an_experiment_has_a_nested_view_with_learning_curves():
         ["loss/train", "loss/val"],
         ["accuracy/train", "accuracy/val"],
     ]
+
+
+def _add(view, *varied):
+    """Returns a view with varied settings, and the columns in their order."""
+    extended = add_varied_settings(view, varied)
+    assert extended is not None
+    state = _state({EXPERIMENT_VIEW: extended})
+    assert state["selectedColumns"] == state["columnOrder"]
+    assert len(set(state["columnOrder"])) == len(state["columnOrder"])
+    return extended, [column.split(".", 1)[1].strip("`") for column in state["columnOrder"]]
+
+
+def test_the_settings_that_vary_are_the_first_columns():
+    view, columns = _add(build_experiment_tags("tiny", "")[EXPERIMENT_VIEW], "training.epochs", "model.dropout")
+    assert columns[:3] == ["training.epochs", "model.dropout", "accuracy/test"]
+    view, columns = _add(view, "model", "model.dropout")
+    assert columns[:4] == ["model.name", "model.dropout", "training.epochs", "accuracy/test"]
+    _, columns = _add(view, *(f"model.a{number}" for number in range(4)), "seed", "model.b")
+    assert columns[:6] == ["model.a0", "model.a1", "model.a2", "model.a3", "seed", "accuracy/test"]
+    assert {"model.name", "model.dropout", "training.epochs", "Duration"} < set(columns)
+
+
+def test_a_view_stays_as_it_is_if_it_shows_the_settings_or_is_of_another_program():
+    view, _ = _add(build_experiment_tags("tiny", "")[EXPERIMENT_VIEW], "training.epochs", "seed")
+    assert add_varied_settings(view, ["seed"]) is None
+    assert add_varied_settings(view, []) is None
+    for other in ("", "[]", "{}", '{"state": 1}', '{"state": "{}"}', '{"state": "{\\"selectedColumns\\": 1}"}'):
+        assert add_varied_settings(other, ["seed"]) is None
+
+
+def test_columns_that_were_edited_in_the_ui_are_kept():
+    content = json.loads(_add(build_experiment_tags("tiny", "")[EXPERIMENT_VIEW], "seed")[0])
+    edited = {"selectedColumns": ["params.`seed`", "metrics.`loss/val`"], "searchFilter": "x"}
+    state = json.loads(content["state"]) | edited
+    view, columns = _add(json.dumps({**content, "state": json.dumps(state)}), "model.dropout")
+    assert columns == ["model.dropout", "seed", "loss/val"]
+    assert _state({EXPERIMENT_VIEW: view})["searchFilter"] == "x"
 
 
 def test_a_view_fits_into_a_tag_for_any_number_of_settings():

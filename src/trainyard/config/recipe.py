@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainyard.config.compose import compose_config
@@ -80,12 +80,12 @@ def _compare(config: RunConfig, recipe: RunConfig) -> dict[str, Any]:
     return chosen | {path: value for path, _, value in compare_trees(before, select_hashed_values(config))}
 
 
-def build_run_name(config: RunConfig, overrides: Sequence[str] = ()) -> str:
+def build_run_name(config: RunConfig, recipe_changes: Mapping[str, Any]) -> str:
     """Returns the name of a run: its recipe changes, such as ``relu 64 lr0.01 seed3``, else its architecture.
 
-    It ends with the seed, unless the run draws another one.
+    It ends with the seed, unless the run draws another one. For `recipe_changes`, see `find_recipe_changes`.
     """
-    changes = find_recipe_changes(config, overrides) or {"model": config.model.label}
+    changes = recipe_changes or {"model": config.model.label}
     names = shorten_keys(list(changes))
     words = [_shorten(build_label({path: value}, names)) for path, value in changes.items()]
     if len(words) > _MAX_DIFFERENCES:

@@ -6,12 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from trainyard.config import RunConfig, hash_config
+from trainyard.config import RunConfig, find_recipe_changes, hash_config
 from trainyard.runs.result import RunResult
 from trainyard.runs.resume import ResumePoint
 from trainyard.system import GitState, Progress, StageTimer, collect_process_info, find_user_name, format_command_line
 from trainyard.tracking import RunRequest, Tracker, TrackingStore, names
+
+_CHOSEN_SETTINGS = ("training.engine", "training.xla")
+"""Settings whose default is that Trainyard chooses the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +48,17 @@ class RunContext:
     """What the stages of a run share.
 
     `overrides` are those with which the config was composed, and `notes` the notes that describe this run. `name` is
-    the name of the run, to which its store may append a number. `store` is None if tracking is off; `tags` are those
-    that the run is created with. None as `trial` means that the run is not a trial, as `resume_point` that it starts at
-    the first epoch, and as `start_model` from random weights.
+    the name of the run, to which its store may append a number. `varied` has the dotted paths of the settings that
+    differ from those of the recipe; it is empty for a trial. `store` is None if tracking is off; `tags` are those that
+    the run is created with. None as `trial` means that the run is not a trial, as `resume_point` that it starts at the
+    first epoch, and as `start_model` from random weights.
     """
 
     config: RunConfig
     overrides: Sequence[str]
     notes: str
     name: str
+    varied: tuple[str, ...]
     folder: Path
     store: TrackingStore | None
     tracker: Tracker
@@ -87,6 +93,17 @@ def build_start_tags(run: RunContext, git: GitState | None) -> dict[str, str]:
     }
 
 
+def find_run_changes(config: RunConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """Returns the recipe changes of a run (see `find_recipe_changes`).
+
+    Those of a rerun do not contain the engine and the use of XLA, which it takes from the original run.
+    """
+    changes = find_recipe_changes(config, overrides)
+    if names.RERUN_OF in config.tracking.tags:
+        changes = {path: value for path, value in changes.items() if path not in _CHOSEN_SETTINGS}
+    return changes
+
+
 def build_request(run: RunContext) -> RunRequest:
     """Returns what the run is created with in the store."""
     config = run.config
@@ -97,6 +114,7 @@ def build_request(run: RunContext) -> RunRequest:
         run.tags,
         config.model.label if config.tracking.model else None,
         parent_run_id=None if run.trial else config.tracking.parent,
+        varied=run.varied,
     )
 
 

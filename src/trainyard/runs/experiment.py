@@ -23,7 +23,7 @@ from trainyard.data import load_dataset, write_preprocessing
 from trainyard.errors import TrainingError, TrialPruned
 from trainyard.evaluation import evaluate
 from trainyard.runs import artifacts
-from trainyard.runs.context import RunContext, TrialInfo, build_request, build_start_tags
+from trainyard.runs.context import RunContext, TrialInfo, build_request, build_start_tags, find_run_changes
 from trainyard.runs.lookup import find_start_model, load_start_weights
 from trainyard.runs.report import is_report_written, write_plots_and_report
 from trainyard.runs.result import RunResult
@@ -121,10 +121,7 @@ def run_experiment(
     validate_config(config)
     config.dataset.check_files()
     progress = progress or build_default_progress()
-    name = trial.name if trial else build_run_name(config, overrides)
-    run = _prepare_run(
-        config, Path(folder) if folder else None, progress, trial, start_model, overrides=overrides, name=name
-    )
+    run = _prepare_run(config, Path(folder) if folder else None, progress, trial, start_model, overrides=overrides)
     git, timer = read_git_state(Path.cwd()), run.timer
     artifacts.write_provenance(run.folder, config, overrides, git)
     run.tags.update(build_start_tags(run, git))
@@ -177,18 +174,19 @@ def _prepare_run(
     start_model: Path | None,
     *,
     overrides: Sequence[str],
-    name: str,
 ) -> RunContext:
     """Finds what the run continues or starts from, and creates its folder; see `run_experiment` for the arguments."""
     store, timer = TrackingStore.from_config(config.tracking), StageTimer(progress)
     resume_point = load_resume_point(config, store)
     start_model = start_model or find_start_model(config.training.start_from, store)
     folder = artifacts.create_run_folder(folder or Path("outputs") / config.name / make_unique_name())
+    changes = {} if trial else find_run_changes(config, overrides)
     return RunContext(
         config=config,
         overrides=overrides,
         notes=select_notes(config, overrides),
-        name=name,
+        name=trial.name if trial else build_run_name(config, changes),
+        varied=tuple(changes),
         folder=folder,
         store=store,
         tracker=Tracker(

@@ -19,7 +19,6 @@ from trainyard.config import (
     EvaluationConfig,
     RunConfig,
     find_recipe,
-    find_recipe_changes,
     load_config,
     select_notes,
 )
@@ -28,6 +27,7 @@ from trainyard.errors import ConfigError, TrackingError, TrainyardError
 from trainyard.evaluation import MAX_LISTED_CLASSES, ClassScores, PredictionScores, measure_calibration
 from trainyard.reporting import DatasetSummary, ReportPage, plots, write_report
 from trainyard.runs import artifacts
+from trainyard.runs.context import find_run_changes
 from trainyard.runs.lookup import find_run, get_run_folder
 from trainyard.runs.resume import load_recorded_overrides
 from trainyard.runs.sync import find_store
@@ -308,7 +308,7 @@ def _build_page(
         experiment=config.experiment,
         finished=f"{finished.astimezone():%Y-%m-%d %H:%M %Z}",
         recipe=find_recipe(config, overrides),
-        recipe_changes=find_recipe_changes(config, overrides),
+        recipe_changes=find_run_changes(config, overrides),
         notes=select_notes(config, overrides),
         config=config,
         dataset=dataset,

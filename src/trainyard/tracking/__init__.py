@@ -4,6 +4,7 @@ from trainyard.tracking import names, ui_server
 from trainyard.tracking.child_runs import find_stored_trials
 from trainyard.tracking.connection import build_training_view_url
 from trainyard.tracking.health import StoreHealth, examine_store, roll_back_interrupted_write
+from trainyard.tracking.mlflow_internals import cache_latest_schema_revision
 from trainyard.tracking.mlflow_model import MODEL_PACKAGES, ServableModel
 from trainyard.tracking.model_registry import register_model
 from trainyard.tracking.operation_log import LOCK, OPERATION_LOG_FILE, LoggedOperations, load_operations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,15 @@ def clear_end_time(client: MlflowClient, run_id: str) -> None:
 
     with contextlib.suppress(AttributeError, MlflowException):
         client._tracking_client.store.update_run_info(run_id, RunStatus.RUNNING, 0, None)  # noqa: SLF001
+
+
+def cache_latest_schema_revision() -> None:
+    """Makes MLflow read the files of its schema revisions now, and not again for each store of this process."""
+    from mlflow.store.db import utils
+
+    with contextlib.suppress(AttributeError):  # another version of MLflow
+        utils._get_latest_schema_revision = functools.cache(utils._get_latest_schema_revision)  # noqa: SLF001
+        utils._get_latest_schema_revision()  # noqa: SLF001
 
 
 def write_requirements(folder: Path, packages: list[str]) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from trainyard.tracking import names
 from trainyard.tracking.mlflow_model import ServableModel
+from trainyard.tracking.ui_views import EXPERIMENT_VIEW, add_varied_settings
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
@@ -240,6 +241,16 @@ def share_view(run: OpenRun, tags: Mapping[str, str]) -> None:
     with contextlib.suppress(MlflowException):
         for key, value in tags.items():
             run.client.set_experiment_tag(run.experiment_id, key, value)
+
+
+def add_columns(run: OpenRun, varied: Sequence[str]) -> None:
+    """Adds settings to the columns of the view of the run's experiment. Errors are ignored, as in `share_view`."""
+    from mlflow.exceptions import MlflowException
+
+    with contextlib.suppress(MlflowException):
+        view = run.client.get_experiment(run.experiment_id).tags.get(EXPERIMENT_VIEW)
+        if view and (extended := add_varied_settings(view, varied)):
+            share_view(run, {EXPERIMENT_VIEW: extended})
 
 
 def remove_partial_models(run: OpenRun) -> bool:

@@ -105,6 +105,8 @@ class Tracker:
             self._writer = StoreWriter() if in_process else ProcessWriter(self._lock_file)
             self._writer.create(self._store, request)
         self._perform(operations.log_missing_params if request.reopens else operations.log_params, dict(params))
+        if request.varied:
+            self._perform(operations.add_columns, request.varied)
 
     def wait_until_created(self) -> None:
         """Waits until the run has been created, and what was logged so far has reached the store.
@@ -184,8 +186,12 @@ class Tracker:
         self._perform(operations.log_model, model, self._results, self._test_split)
 
     def share_view(self, sweep_id: str, objective: str | None, varied: Sequence[str]) -> None:
-        """Adds a view of the sweep to the experiment; see `build_sweep_view`."""
+        """Adds a view of the sweep to the experiment, and the varied settings to the view of all runs.
+
+        See `build_sweep_view` for the arguments.
+        """
         self._perform(operations.share_view, build_sweep_view(sweep_id, objective, varied))
+        self._perform(operations.add_columns, list(varied))
 
     def find_finished_trials(self) -> dict[str, str]:
         """Waits for the store, and returns the id of the FINISHED run of each trial, by the tag `trainyard.trial`."""

@@ -19,6 +19,9 @@ from trainyard.tracking import names
 SHARE_KEY = "trainyard"
 """Key of the view of an experiment: latest runs first, with trials nested under the run of their sweep."""
 
+EXPERIMENT_VIEW = f"{names.SHARED_VIEW}.{SHARE_KEY}"
+"""The experiment tag with this view."""
+
 _COLUMNS = (
     *(f"metrics.`{name}`" for name in ("accuracy/test", "loss/test", "f1_macro/test", "accuracy/val")),
     *(f"metrics.`{name}`" for name in ("best/accuracy/val", "best/loss/val", "trials/finished")),  # of sweeps
@@ -27,6 +30,11 @@ _COLUMNS = (
     "attributes.`Duration`",
 )
 """The UI hides columns that are empty for all runs."""
+
+_VARIED = "trainyard.varied"
+"""The key in a view, next to those of MLflow, with the columns that `add_varied_settings` put in front."""
+_MAX_LEADING = 5
+"""The maximum number of these columns, next to which those of the metrics are visible."""
 
 _MAX_KEY_LENGTH = 60
 _MAX_COLUMNS = 20
@@ -50,8 +58,30 @@ def build_experiment_tags(experiment: str, notes: str) -> dict[str, str]:
             f"\n\n{notes}"
         ).strip(),
         names.EXPERIMENT_KIND: "custom_model_development",
-        f"{names.SHARED_VIEW}.{SHARE_KEY}": view,
+        EXPERIMENT_VIEW: view,
     }
+
+
+def add_varied_settings(view: str, varied: Sequence[str]) -> str | None:
+    """Returns the view of an experiment with the columns of settings that vary, in front of all others.
+
+    The settings that were added last are first. Other columns stay as they are, because the view can be edited in the
+    UI. Returns None if the settings have been added before, or if the view has another format. For `varied`, see
+    `build_sweep_view`.
+    """
+    columns = [f"params.`{_find_param(setting)}`" for setting in varied][:_MAX_LEADING]
+    try:
+        content = json.loads(view)
+        state, earlier = json.loads(content["state"]), content.get(_VARIED, [])
+        if set(columns) <= set(earlier):
+            return None
+        leading = list(dict.fromkeys([*columns, *earlier]))[:_MAX_LEADING]
+        others = [column for column in state["selectedColumns"] if column not in (*leading, *earlier)]
+        others += [column for column in earlier if column not in leading]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    state["selectedColumns"] = state["columnOrder"] = [*leading, *others]
+    return json.dumps({**content, _VARIED: leading, "state": json.dumps(state)})
 
 
 def build_sweep_view_key(sweep_id: str) -> str:

@@ -34,7 +34,8 @@ class RunRequest:
 
     `model_label` describes the architecture of the model that the run logs; None logs no model. With `reopens`, the run
     with the same key, the tag `trainyard.key`, is reopened instead, if the experiment contains one. `parent_run_id` is
-    `tracking.parent`, which must exist.
+    `tracking.parent`, which must exist. `varied` has the dotted paths of settings that become columns of the
+    experiment's view.
     """
 
     experiment: str
@@ -44,6 +45,7 @@ class RunRequest:
     model_label: str | None = None
     reopens: bool = False
     parent_run_id: str | None = None
+    varied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

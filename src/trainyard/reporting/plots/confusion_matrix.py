@@ -110,7 +110,6 @@ def _draw_matrix(result: PredictionScores, path: Path) -> None:
         path,
         _format_title(result),
         f"{'Number of images, s' if has_numbers else 'S'}haded by share of the actual class",
-        palette=False,
     )
 
 

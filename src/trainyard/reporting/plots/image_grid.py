@@ -121,7 +121,7 @@ def draw_tiles(
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     axes.set_axis_off()
     title, subtitle = headline
-    style.save_plot(axes, path, title, add_channel_note(subtitle, spec), palette=False)
+    style.save_plot(axes, path, title, add_channel_note(subtitle, spec), exact=True)
 
 
 def draw_image(

@@ -71,7 +71,7 @@ def draw_probabilities(predictions: Sequence[ImagePrediction], spec: DataSpec, p
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     axes.set_axis_off()
     title, subtitle = _build_headline(drawn, len(predictions), top)
-    style.save_plot(axes, path, title, add_channel_note(subtitle, spec), palette=False)
+    style.save_plot(axes, path, title, add_channel_note(subtitle, spec), exact=True)
 
 
 def _build_caption(image: ImagePrediction, spec: DataSpec, length: int, *, wrong: bool) -> str:

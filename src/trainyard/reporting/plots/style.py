@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 DPI = 150
 PADDING = 0.15
 """Margin around everything that was drawn, in inches."""
-PALETTE_SIZE = 128
-"""Number of colours in a file with a palette, including those of anti-aliased edges."""
+PALETTE_SIZE = 256
+"""Number of colours in a file with a palette, including those of anti-aliased edges: the maximum of PNG."""
 POINTS_PER_INCH = 72
 """Typographic points per inch."""
 
@@ -138,16 +138,17 @@ def add_headline(axes: Axes, title: str, subtitle: str, *, over: float = 0.0) ->
     annotate(axes, subtitle, (0, 1), (0, 8 + over), **above)
 
 
-def save_plot(axes: Axes, path: Path, title: str, subtitle: str, *, over: float = 0.0, palette: bool = True) -> None:
+def save_plot(axes: Axes, path: Path, title: str, subtitle: str, *, over: float = 0.0, exact: bool = False) -> None:
     """Adds a headline above the axes, and writes their figure; see `add_headline` and `save_figure`."""
     add_headline(axes, title, subtitle, over=over)
-    save_figure(axes.figure, path, palette=palette)
+    save_figure(axes.figure, path, exact=exact)
 
 
-def save_figure(figure: Figure | SubFigure, path: Path, *, palette: bool = True) -> None:
+def save_figure(figure: Figure | SubFigure, path: Path, *, exact: bool = False) -> None:
     """Writes a figure as PNG. The image is extended to include everything that was drawn, plus a margin.
 
-    A figure of lines and text takes about a third of the space with a palette of `PALETTE_SIZE` colours.
+    The colours are reduced to a palette of `PALETTE_SIZE`, with which a figure of lines and text takes about a third of
+    the space. With `exact`, for figures with images, no colour changes: only a figure of few colours has a palette.
     """
     from PIL import Image
 
@@ -160,6 +161,7 @@ def save_figure(figure: Figure | SubFigure, path: Path, *, palette: bool = True)
         figure.canvas.print_figure(buffer, format="png", bbox_inches=box, pil_kwargs={"compress_level": 0})
     with Image.open(buffer) as png:
         image = png.convert("RGB")
-    if palette:
+    has_palette = not exact or image.getcolors(PALETTE_SIZE) is not None
+    if has_palette:
         image = image.quantize(PALETTE_SIZE, dither=Image.Dither.NONE)
-    image.save(path, format="PNG", dpi=(DPI, DPI), optimize=palette)
+    image.save(path, format="PNG", dpi=(DPI, DPI), optimize=has_palette)

@@ -7,9 +7,10 @@ import gc
 
 from trainyard.config import COMPONENT_GROUPS, find_section_problems, get_registered_components
 from trainyard.system import list_installed_versions
-from trainyard.tracking import load_schema_revisions
+from trainyard.tracking import cache_latest_schema_revision, load_schema_revisions
 
 load_schema_revisions()
+cache_latest_schema_revision()
 list_installed_versions()
 for group in COMPONENT_GROUPS:  # builds the types with which pydantic checks their fields
     for component in get_registered_components(group).values():
