@@ -21,6 +21,7 @@ from trainyard.config import RunConfig, describe_error
 from trainyard.errors import ConfigError, TrainyardError, TrialPruned
 from trainyard.evaluation import MAX_LISTED_CLASSES, EvalResult
 from trainyard.reporting import format_metric
+from trainyard.runs.context import STAGE_TITLES
 from trainyard.runs.experiment import run_experiment
 from trainyard.system import Progress, explain_disk_full, print_error, redact_credentials
 from trainyard.tracking import TrackingStore, load_run_record, names
@@ -28,16 +29,6 @@ from trainyard.tracking import TrackingStore, load_run_record, names
 if TYPE_CHECKING:
     from trainyard.runs.context import TrialInfo
     from trainyard.runs.result import RunResult
-
-STAGE_TITLES = {
-    "open": "Opening the tracking store",
-    "start": "Starting TensorFlow",
-    "load": "Loading the data",
-    "build": "Building the model",
-    "train": "Training",
-    "evaluate": "Evaluating on the test images",
-    "log": "Writing and logging the results",
-}
 
 _LABEL_WIDTH = 10
 """The width of the labels of lines, with the space behind them."""
