@@ -194,7 +194,7 @@ def test_the_header_names_the_class_with_the_lowest_f1(page, config, tmp_path):
             [{"loss/train": 0.9, "accuracy/train": 0.5}, {"loss/train": 0.4, "accuracy/train": 0.5}],
             {
                 "Lowest training loss": "0.4000 in epoch 2, the last one",
-                "Highest training accuracy": "0.5000 in epoch 1; 0.5000 in the last epoch",
+                "Highest training accuracy": "0.5000 in epoch 1 and in the last epoch",
             },
         ),
         ([], {}),

@@ -175,9 +175,14 @@ def describe_progress(history: Sequence[Mapping[str, float]], epochs: int) -> di
         values = {number: epoch[name] for number, epoch in enumerate(history, 1) if name in epoch}
         if values:
             best, last = choose(values, key=lambda number: values[number]), max(values)
-            end = f"; {format_metric(name, values[last])} in the last epoch" if best < last else ", the last one"
             title = f"{adjective} {format_metric_name(name).lower()}"
-            texts[title] = f"{format_metric(name, values[best])} in epoch {best}{end}"
+            texts[title] = f"{format_metric(name, values[best])} in epoch {best}"
+            if best == last:
+                texts[title] += ", the last one"
+            elif values[best] == values[last]:
+                texts[title] += " and in the last epoch"
+            else:
+                texts[title] += f"; {format_metric(name, values[last])} in the last epoch"
     return texts
 
 

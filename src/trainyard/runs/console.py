@@ -116,7 +116,8 @@ def run_and_print(
         is_unexpected = not isinstance(error, TrainyardError)
         print_error(TrainyardError(describe_error(error)) if is_unexpected else error)
         if (folder / names.ERROR_FILE).exists():
-            hint = f"; the traceback is in {names.ERROR_FILE}" if is_unexpected else ""
+            hint = f"; see {names.REPORT_FILE}" if (folder / names.REPORT_FILE).exists() else ""
+            hint += f"; the traceback is in {names.ERROR_FILE}" if is_unexpected else ""
             print_error(TrainyardError(f"the run is FAILED. Its files are in {os.path.relpath(folder)}{hint}"))
         raise
     return result
