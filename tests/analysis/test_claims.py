@@ -173,8 +173,9 @@ def test_invalid_results_files_are_rejected(tmp_path, content):
 @pytest.mark.parametrize(
     ("outcome", "met", "messages"),
     [
-        (target_results(), True, ["The target, 90 %, is met.", "The mean is 4.000 percentage points higher than the mean of deep", "is significant (standard error 0.816)."]),
-        (target_results(first=(0.88, 0.89, 0.90)), False, ["The target, 90 %, is missed.", "The mean is 2.000 percentage points lower than the mean of deep", "is not significant"]),
+        (target_results(), True, ["The target, 90 %, is met. The mean is 5.000 percentage points higher than the target.", "The mean is 4.000 percentage points higher than the mean of deep", "is significant (standard error 0.816)."]),
+        (target_results(first=(0.88, 0.89, 0.90)), False, ["The target, 90 %, is missed. The mean is 1.000 percentage points lower than the target.", "The mean is 2.000 percentage points lower than the mean of deep", "is not significant"]),
+        (target_results(first=(0.89, 0.90, 0.91)), True, ["is met. The mean is equal to the target."]),
         (target_results(parameters=101, most_parameters=100), False, ["is missed.", "Its model has 101 parameters, over the limit of 100."]),
         (target_results(parameters=100, most_parameters=100), True, ["is met.", "Its model has 100 parameters, within the limit of 100."]),
         (target_results(most_minutes=0.15), True, ["is met.", "All runs together took 9.00 s (wall time), within the limit of 9.00 s."]),
@@ -302,6 +303,14 @@ def test_hand_written_page_is_not_overwritten():
 # Claims: true and wrong claims, judged against simulated runs of the published recipe
 
 PUBLISHED = yaml.safe_load((ROOT / "experiments/mnist_baseline/claim.yaml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "difference"), [(0.9786, "0.0014 below it"), (0.9813, "0.0013 above it"), (0.98, "equal to it")]
+)
+def test_verdict_on_a_claim_describes_the_difference_of_the_accuracy(accuracy, difference):
+    lines = record.get_page(claim_results(accuracies=[accuracy] * 10)).describe_verdict()
+    assert f"The measured mean is {accuracy:.4f} over 10 seeds, {difference}, with a range" in lines[1]
 
 
 def claim_results(change=None, accuracies=None, seeds=10, scores=None):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import signal
 import subprocess
 import sys
@@ -161,11 +162,11 @@ def test_invalid_commands_exit_with_2_before_anything_is_created(arguments, mess
     assert not list(Path.cwd().iterdir())
 
 
-def test_a_failed_run_exits_with_1_and_names_the_folder_of_the_traceback():
+def test_a_failed_run_exits_with_1_and_names_its_folder_and_report():
     done = run_trainyard("train", *SMALL, "optimizer=sgd", "optimizer.learning_rate=1e30")
     assert done.returncode == 1
     assert "error training diverged in epoch 1" in done.stderr
-    assert "the run is FAILED. Its files are in outputs/tiny/" in done.stderr
+    assert re.search(r"the run is FAILED. Its files are in outputs/tiny/\S+; see report.html\n", done.stderr)
     assert "Traceback" not in done.stderr
     assert [run.info.status for run in runs()] == ["FAILED"]
 
@@ -225,7 +226,8 @@ def test_another_sweeper_runs_trainyards_jobs():
 
 def test_an_interrupt_before_the_run_starts_does_not_report_a_killed_run():
     program = """
-import os, signal
+import os
+import re, signal
 import trainyard.runs.console
 
 trainyard.runs.console.run_experiment = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)

@@ -17,7 +17,17 @@ from trainyard.data.dataset import DataSpec
 from trainyard.evaluation.scoring import score_predictions
 from trainyard.reporting import embed_image
 from trainyard.reporting.formatting import format_duration, format_value
-from trainyard.reporting.run_report import DatasetSummary, ReportPage, find_changed_values, write_report
+from trainyard.reporting.run_report import (
+    MAX_COLUMN_PLOT_WIDTH,
+    DatasetSummary,
+    FailurePage,
+    ReportPage,
+    RunPage,
+    describe_progress,
+    find_changed_values,
+    write_failure_report,
+    write_report,
+)
 
 pytestmark = pytest.mark.pictures
 
@@ -88,13 +98,12 @@ def build_page(config, tmp_path, class_names):
     return ReportPage(
         title="64x32 relu",
         experiment="zoo",
-        finished="2026-03-01 14:05",
+        ended="2026-03-01 14:05",
         recipe="zoo",
         recipe_changes={"model": "cnn 32x64", "optimizer.learning_rate": 0.01},
         notes="First line.\nSecond <b>line</b>.",
         config=config,
         dataset=DatasetSummary("animals", "a folder", spec, train=1200, validation=400, test=10),
-        dataset_digest="d1ce" * 16,
         model_summary='Model: "mlp"\n┃ hidden_1 ┃ (None, 64) ┃',
         layers=3,
         parameters=1234567,
@@ -164,6 +173,37 @@ def test_the_header_shows_the_key_figures(page, tmp_path):
         assert value in text
 
 
+def test_the_header_names_the_class_with_the_lowest_f1(page, config, tmp_path):
+    assert "lowest: 0.7500, class cat" in Page(write_and_load(page, tmp_path)).text
+    correct = score_predictions(np.eye(3, dtype=np.float32), np.arange(3, dtype=np.uint8), page.dataset.spec)
+    text = Page(write_and_load(dataclasses.replace(page, evaluation=correct), tmp_path)).text
+    assert "mean over 3 classes Training" in text
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        (
+            [{"loss/train": 0.9, "loss/val": 0.5, "accuracy/val": 0.8}, {"loss/train": 0.4, "loss/val": 0.7}],
+            {
+                "Lowest validation loss": "0.5000 in epoch 1; 0.7000 in the last epoch",
+                "Highest validation accuracy": "0.8000 in epoch 1, the last one",
+            },
+        ),
+        (
+            [{"loss/train": 0.9, "accuracy/train": 0.5}, {"loss/train": 0.4, "accuracy/train": 0.5}],
+            {
+                "Lowest training loss": "0.4000 in epoch 2, the last one",
+                "Highest training accuracy": "0.5000 in epoch 1 and in the last epoch",
+            },
+        ),
+        ([], {}),
+    ],
+)
+def test_the_best_epochs_are_described(history, expected):
+    assert describe_progress(history, 9) == {"Epochs": f"{len(history)} of 9", **expected}
+
+
 def test_model_training_and_data_are_described(page, tmp_path):
     text = Page(write_and_load(page, tmp_path)).text
     for value in (
@@ -176,7 +216,6 @@ def test_model_training_and_data_are_described(page, tmp_path):
     assert "1,200 for training, 400 for validation, 10 for testing" in text
     assert "8 × 8, pixel values 0 to 16" in text  # noqa: RUF001 - intended multiplication sign
     assert "3: cat, dog, <eel> & co" in text
-    assert page.dataset_digest in text
     assert "┃ hidden_1 ┃ (None, 64) ┃" in text
 
 
@@ -246,6 +285,14 @@ def test_the_display_width_of_a_plot_depends_on_its_pixel_width(page, tmp_path):
     assert image["width"] == "600"
 
 
+def test_a_wide_plot_is_not_in_a_column(page, tmp_path):
+    """It is the last one, below the plots in columns."""
+    width = (2 * MAX_COLUMN_PLOT_WIDTH).to_bytes(4)
+    page.plots["Confusion"].write_bytes(PIXEL[:16] + width + PIXEL[20:])
+    images = Page(write_and_load(page, tmp_path)).tags("img")
+    assert [image["alt"] for image in images] == ["Learning curves", "Mistakes", "Confusion"]
+
+
 @pytest.mark.parametrize("classes", [30, 31, 1000])
 def test_the_scores_of_many_classes_are_a_sortable_table_and_the_page_stays_small(config, tmp_path, classes):
     names = tuple(f"a rather long name <{label}>" for label in range(classes))
@@ -256,7 +303,9 @@ def test_the_scores_of_many_classes_are_a_sortable_table_and_the_page_stays_smal
     tables = parsed.tags("table")
     assert any(table.get("class") == "sortable" for table in tables) == (classes > 30)
     assert len(parsed.tags("script")) == (classes > 30)
-    assert parsed.text.count(names[30] if classes > 30 else names[29]) == (1 if classes > 30 else 2)
+    assert parsed.text.count(names[11]) == 2
+    assert parsed.text.count(names[12]) == 1
+    assert f"and {classes - 12:,} more" in parsed.text
     assert "mean over 3 classes with test images" in parsed.text
     assert len(text) < 300 * 1024
 
@@ -265,6 +314,53 @@ def test_warnings_are_listed(page, tmp_path):
     text = Page(write_and_load(dataclasses.replace(page, warnings=["no ink for <b>", "no paper"]), tmp_path)).text
     assert "no ink for <b>" in text
     assert "no paper" in text
+
+
+@pytest.fixture
+def failure(page):
+    """The page of a run that failed in its third epoch."""
+    common = {field.name: getattr(page, field.name) for field in dataclasses.fields(RunPage)}
+    return FailurePage(
+        **common | {"engine": None, "plots": {}},
+        status="FAILED",
+        activity="training, in epoch 3 of 9",
+        error="bad <shape>",
+        traceback='File "<plugin>", line 7',
+        is_unexpected=True,
+        resume_command="trainyard train resume='a folder'",
+    )
+
+
+def load_failure(failure, folder):
+    write_failure_report(folder / "report.html", failure)
+    return Page((folder / "report.html").read_text(encoding="utf-8")).text
+
+
+def test_the_page_of_a_failed_run_shows_what_failed_where_and_what_to_do(failure, tmp_path):
+    text = load_failure(failure, tmp_path)
+    start = "Failed while training, in epoch 3 of 9 bad <shape>"
+    assert f"{start} To continue after the last checkpoint: trainyard train resume='a folder'" in text
+    assert 'File "<plugin>", line 7' in text
+    assert "Status FAILED" in text
+    for value in ("changed by: model=cnn 32x64", "1,200 for training", "Lowest training loss", "c0ffee", "hidden_1"):
+        assert value in text
+
+
+def test_the_page_of_a_run_that_failed_early_leaves_out_what_is_unknown(failure, tmp_path):
+    early = dataclasses.replace(
+        failure,
+        dataset=None,
+        model_summary=None,
+        parameters=None,
+        history=[],
+        best_epoch=None,
+        is_unexpected=False,
+        resume_command=None,
+    )
+    text = load_failure(early, tmp_path)
+    assert "Data set digits, not loaded" in text
+    for missing in ("Lowest", "parameters", "Model summary", "Metrics of all epochs", "last checkpoint", "<plugin>"):
+        assert missing not in text
 
 
 @pytest.mark.parametrize(
@@ -295,7 +391,7 @@ def test_a_missing_plot_file_is_an_error(page, tmp_path):
         write_and_load(page, tmp_path)
 
 
-@pytest.mark.parametrize("field", ["title", "experiment", "notes", "finished", "model_summary"])
+@pytest.mark.parametrize("field", ["title", "experiment", "notes", "ended", "model_summary"])
 def test_hostile_text_is_escaped(page, tmp_path, field):
     hostile = "</title></pre><script>alert(1)</script><img src=http://evil.example onerror=alert(1)>"
     parsed = Page(write_and_load(dataclasses.replace(page, **{field: hostile}), tmp_path))

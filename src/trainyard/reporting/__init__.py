@@ -20,4 +20,11 @@ from trainyard.reporting.plots.comparison import MAX_ROWS
 from trainyard.reporting.plots.probabilities import MAX_IMAGES, ImagePrediction
 from trainyard.reporting.plots.style import MAX_NAME_LENGTH, shorten
 from trainyard.reporting.provenance import format_provenance
-from trainyard.reporting.run_report import DatasetSummary, ReportPage, write_report
+from trainyard.reporting.run_report import (
+    DatasetSummary,
+    FailurePage,
+    ReportPage,
+    RunPage,
+    write_failure_report,
+    write_report,
+)

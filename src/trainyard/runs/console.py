@@ -21,6 +21,7 @@ from trainyard.config import RunConfig, describe_error
 from trainyard.errors import ConfigError, TrainyardError, TrialPruned
 from trainyard.evaluation import MAX_LISTED_CLASSES, EvalResult
 from trainyard.reporting import format_metric
+from trainyard.runs.context import STAGE_TITLES
 from trainyard.runs.experiment import run_experiment
 from trainyard.system import Progress, explain_disk_full, print_error, redact_credentials
 from trainyard.tracking import TrackingStore, load_run_record, names
@@ -28,16 +29,6 @@ from trainyard.tracking import TrackingStore, load_run_record, names
 if TYPE_CHECKING:
     from trainyard.runs.context import TrialInfo
     from trainyard.runs.result import RunResult
-
-STAGE_TITLES = {
-    "open": "Opening the tracking store",
-    "start": "Starting TensorFlow",
-    "load": "Loading the data",
-    "build": "Building the model",
-    "train": "Training",
-    "evaluate": "Evaluating on the test images",
-    "log": "Writing and logging the results",
-}
 
 _LABEL_WIDTH = 10
 """The width of the labels of lines, with the space behind them."""
@@ -125,7 +116,8 @@ def run_and_print(
         is_unexpected = not isinstance(error, TrainyardError)
         print_error(TrainyardError(describe_error(error)) if is_unexpected else error)
         if (folder / names.ERROR_FILE).exists():
-            hint = f"; the traceback is in {names.ERROR_FILE}" if is_unexpected else ""
+            hint = f"; see {names.REPORT_FILE}" if (folder / names.REPORT_FILE).exists() else ""
+            hint += f"; the traceback is in {names.ERROR_FILE}" if is_unexpected else ""
             print_error(TrainyardError(f"the run is FAILED. Its files are in {os.path.relpath(folder)}{hint}"))
         raise
     return result

@@ -14,6 +14,17 @@ from trainyard.runs.resume import ResumePoint
 from trainyard.system import GitState, Progress, StageTimer, collect_process_info, find_user_name, format_command_line
 from trainyard.tracking import RunRequest, Tracker, TrackingStore, names
 
+STAGE_TITLES = {
+    "open": "Opening the tracking store",
+    "start": "Starting TensorFlow",
+    "load": "Loading the data",
+    "build": "Building the model",
+    "train": "Training",
+    "evaluate": "Evaluating on the test images",
+    "log": "Writing and logging the results",
+}
+"""What a run does in each of its stages."""
+
 _CHOSEN_SETTINGS = ("training.engine", "training.xla")
 """Settings whose default is that Trainyard chooses the value."""
 

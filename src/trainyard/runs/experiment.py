@@ -24,6 +24,7 @@ from trainyard.errors import TrainingError, TrialPruned
 from trainyard.evaluation import evaluate
 from trainyard.runs import artifacts
 from trainyard.runs.context import RunContext, TrialInfo, build_request, build_start_tags, find_run_changes
+from trainyard.runs.failure import report_failure
 from trainyard.runs.lookup import find_start_model, load_start_weights
 from trainyard.runs.report import is_report_written, write_plots_and_report
 from trainyard.runs.result import RunResult
@@ -132,6 +133,7 @@ def run_experiment(
         request=build_request(run),
         params={path: value for path, value in flatten_config(config).items() if path != "notes"},  # notes are a tag
         retry_upload=lambda: run.store and upload_run(run.folder, run.store),
+        report_failure=lambda error: report_failure(run, error),
     )
     if run.store:
         run.progress.stage("open")
@@ -157,7 +159,8 @@ def run_experiment(
             evaluation=evaluation,
             machine=machine,
             best_model=best,
-            name=run.name,
+            name=run.tracker.status.run_name or run.name,
+            run_id=run.tracker.run_id,
             folder=run.folder,
             tracking_uri=run.store.uri if run.store else None,
         )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
@@ -29,11 +29,11 @@ from trainyard.reporting import DatasetSummary, ReportPage, plots, write_report
 from trainyard.runs import artifacts
 from trainyard.runs.context import find_run_changes
 from trainyard.runs.lookup import find_run, get_run_folder
+from trainyard.runs.provenance import describe_run_provenance
 from trainyard.runs.resume import load_recorded_overrides
 from trainyard.runs.sync import find_store
 from trainyard.runs.tested_images import load_test_images
 from trainyard.runs.warning_log import WarningLog
-from trainyard.system import REPORTED_PACKAGES
 from trainyard.tracking import RunRecord, TrackingStore, load_operations, load_run_record, names, upload_files
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ def write_plots_and_report(
         history=trained.training.history,
         timings=timings,
         parameters=(artifacts.count_layers(trained.model), trained.model.count_params()),
-        finished=datetime.now(UTC),
+        ended=datetime.now(UTC),
+        identity=(trained.name, trained.run_id),
     )
     _write_files(trained.folder, page, data.test.images, warnings)
 
@@ -192,7 +193,8 @@ def _load_page(run: RunRecord, folder: Path) -> ReportPage:
             history=[metrics for epoch, metrics in run.load_history().items() if epoch],
             timings=timings,
             parameters=(run.params["model.layers"], run.params["model.parameters"]),
-            finished=datetime.fromtimestamp((run.ended or run.started) / 1000, UTC),
+            ended=datetime.fromtimestamp((run.ended or run.started) / 1000, UTC),
+            identity=(run.name, run.run_id),
         )
     except (OSError, ValueError, KeyError, IndexError, BadZipFile) as error:
         reason = f"the value {error} is missing" if isinstance(error, KeyError) else error
@@ -282,6 +284,11 @@ def _draw_plots(
     return files
 
 
+def format_end(ended: datetime) -> str:
+    """Returns the date and time when a run ended, in the time zone of the machine, for its page."""
+    return f"{ended.astimezone():%Y-%m-%d %H:%M %Z}"
+
+
 def _build_page(
     folder: Path,
     config: RunConfig,
@@ -293,26 +300,25 @@ def _build_page(
     history: Sequence[Mapping[str, float]],
     timings: Mapping[str, float],
     parameters: tuple[int, int],
-    finished: datetime,
+    ended: datetime,
+    identity: tuple[str, str | None],
 ) -> ReportPage:
-    """Returns the content of the report of a run without its plots. `parameters`: numbers of layers and parameters."""
-    machine: dict[str, Any] = json.loads((folder / artifacts.MACHINE).read_text())
-    lines = (folder / artifacts.VERSIONS).read_text().splitlines()
-    versions = dict(line.split("==", 1) for line in lines)
-    commit = tags.get(names.GIT_COMMIT)
-    changes = ", with local changes" if tags.get(names.GIT_DIRTY) == "true" else ""
+    """Returns the content of the report of a run without its plots.
+
+    `parameters` are the numbers of layers and of parameters; `identity` are the run's name and its id, if it is
+    known.
+    """
     layers, count = parameters
     restored = tags.get(names.RESTORED_EPOCH)
     return ReportPage(
         title=config.model.label,
         experiment=config.experiment,
-        finished=f"{finished.astimezone():%Y-%m-%d %H:%M %Z}",
+        ended=format_end(ended),
         recipe=find_recipe(config, overrides),
         recipe_changes=find_run_changes(config, overrides),
         notes=select_notes(config, overrides),
         config=config,
         dataset=dataset,
-        dataset_digest=tags[names.DATASET_DIGEST],
         model_summary=(folder / artifacts.MODEL_SUMMARY).read_text(),
         layers=layers,
         parameters=count,
@@ -321,18 +327,5 @@ def _build_page(
         best_epoch=int(restored) if restored else None,
         evaluation=evaluation,
         timings=timings,
-        provenance={
-            "Command": tags[names.COMMAND],
-            "Commit": f"{commit}{changes}" if commit else "not in a git repository",
-            "Config hash": tags[names.CONFIG_HASH],
-            "Seed": tags[names.SEED],
-            "Dataset digest": tags[names.DATASET_DIGEST],
-            "Weights digest": tags[names.WEIGHTS_DIGEST],
-            "Engine": tags[names.ENGINE],
-            "XLA": tags[names.XLA],
-            "Threads": tags[names.THREADS],
-            "Machine": "{cpu}, {cores} cores, {memory_gib} GiB, {platform}".format(**machine),
-            "Versions": ", ".join(f"{name} {versions[name]}" for name in REPORTED_PACKAGES if name in versions),
-            "Python": machine["python"],
-        },
+        provenance=describe_run_provenance(folder, tags, *identity),
     )

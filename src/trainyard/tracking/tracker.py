@@ -297,13 +297,15 @@ def open_tracker(
     request: RunRequest,
     params: Mapping[str, Any],
     retry_upload: Callable[[], object],
+    report_failure: Callable[[BaseException], object],
 ) -> Iterator[None]:
     """Opens a run for the duration of the block, and closes it with the correct status.
 
     The status is FINISHED if the block completed, KILLED if a signal interrupted it or the trial was pruned, and FAILED
-    otherwise. On failure, the traceback is written to ``error.txt``, the error to the tag `error`, and the current
-    contents of the folder are logged. If MLflow is already imported (in a notebook or a sweep), this process writes to
-    the store, else another one.
+    otherwise. On failure, the traceback is written to ``error.txt``, the error to the tag `error`, `report_failure` is
+    called with the exception, and the current contents of the folder are logged. `report_failure` must not raise an
+    exception, except for a KeyboardInterrupt. If MLflow is already imported (in a notebook or a sweep), this process
+    writes to the store, else another one.
 
     At the end of a successful run during which the store failed, `retry_upload` is called, which uploads the complete
     run. If it raises an error, because the store still fails, a TrackingError is raised.
@@ -322,7 +324,7 @@ def open_tracker(
         except BaseException as error:
             status = "KILLED" if isinstance(error, (KeyboardInterrupt, TrialPruned)) else "FAILED"
             try:
-                _log_reason(tracker, folder, error)
+                _log_reason(tracker, folder, error, report_failure)
                 store_failure = tracker.end(status)
             except KeyboardInterrupt:  # the first signal; later ones are ignored until the run is closed
                 store_failure = tracker.end(status)
@@ -355,20 +357,23 @@ def _upload_again(upload: Callable[[], object], progress: Progress, seconds: flo
     return None  # never: the delays have no end
 
 
-def _log_reason(tracker: Tracker, folder: Path, error: BaseException) -> None:
+def _log_reason(
+    tracker: Tracker, folder: Path, error: BaseException, report_failure: Callable[[BaseException], object]
+) -> None:
     """Logs the folder, and the exception that ended the run as ``error.txt`` and tag `error`, or tag `pruned`."""
     if isinstance(error, TrialPruned):
         tracker.set_tags({names.PRUNED: str(error)})
     else:
         with contextlib.suppress(OSError):  # a full disk must not prevent the run from being closed
-            text = _make_writable("".join(traceback.format_exception(error)))
+            text = make_writable("".join(traceback.format_exception(error)))
             (folder / names.ERROR_FILE).write_text(text, encoding="utf-8")
-        tracker.set_tags({names.ERROR: _make_writable(f"{type(error).__name__}: {error}")})
+        tracker.set_tags({names.ERROR: make_writable(f"{type(error).__name__}: {error}")})
+        report_failure(error)
     with contextlib.suppress(OSError):
         tracker.log_folder()
 
 
-def _make_writable(text: str) -> str:
+def make_writable(text: str) -> str:
     """Returns a text without passwords, in which characters that UTF-8 can't encode (from file names) are escaped."""
     return redact_credentials(text).encode("utf-8", "backslashreplace").decode()
 

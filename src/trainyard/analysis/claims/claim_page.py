@@ -108,8 +108,8 @@ class ClaimPage:
             f"**The claim is {self.verdict}.** Metrics: {len(verdicts)} in total, {numbers}.",
             (
                 f"Accuracy: the published value is {accuracy.published_text}. The measured mean is "
-                f"{accuracy.mean:.4f} over {len(accuracy.values)} seeds, with a range from "
-                f"{accuracy.range_text}. The prediction interval of one more run is "
+                f"{accuracy.mean:.4f} over {len(accuracy.values)} seeds, {_describe_difference(accuracy)}, with a "
+                f"range from {accuracy.range_text}. The prediction interval of one more run is "
                 f"{accuracy.interval_text}."
             ),
             *(f"{line}." for line in self.wrong_counts),
@@ -166,7 +166,18 @@ class ClaimPage:
             for judgement in self.judgements
         ]
         rows = groupby(metrics, lambda metric: metric.name.rpartition(" ")[0])
-        subtitle = f"{len(metrics)} metrics, {len(self.results.main_arm.runs)} seeds"
+        subtitle = (
+            f"{len(metrics)} metrics, {len(self.results.main_arm.runs)} seeds. "
+            "A published value is contradicted if the line does not reach the grey band"
+        )
         plots.draw_published_metrics(
             [list(row) for _, row in rows], self.claim.title, subtitle, folder / self.plot_file
         )
+
+
+def _describe_difference(metric: Judgement) -> str:
+    """Returns how much the measured mean is above or below the published value: ``0.0006 below it``."""
+    difference = f"{abs(metric.mean - metric.published):.4f}"
+    if not float(difference):
+        return "equal to it"
+    return f"{difference} {'above' if metric.mean > metric.published else 'below'} it"

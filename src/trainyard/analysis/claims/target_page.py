@@ -38,7 +38,8 @@ class TargetPage:
         summary = (
             f"**{main_arm.name}: {to_percent(mean.value)} % mean test accuracy over {len(main_arm.runs)} seeds.** "
             f"The 95 % confidence interval of the mean is {to_percent(mean.low)} % to "
-            f"{to_percent(mean.high)} %. The target, {100 * target.goal:g} %, is {self.verdict}."
+            f"{to_percent(mean.high)} %. The target, {100 * target.goal:g} %, is {self.verdict}. "
+            f"The mean is {_describe_difference(mean.value - target.goal, 'the target')}."
         )
         lines = [summary]
         if target.most_parameters is not None:
@@ -52,13 +53,8 @@ class TargetPage:
             )
         for other_arm in self.results.arms[1:]:
             estimate = self.estimate_difference(other_arm)
-            direction = "higher than" if estimate.value > 0 else "lower than"
             significance = "significant" if estimate.low > 0 or estimate.high < 0 else "not significant"
-            difference = (
-                f"{to_percent(abs(estimate.value))} percentage points {direction} the mean of {other_arm.name}"
-                if estimate.value
-                else f"equal to the mean of {other_arm.name}"
-            )
+            difference = _describe_difference(estimate.value, f"the mean of {other_arm.name}")
             lines.append(
                 f"The mean is {difference}: the difference is {significance} (standard error "
                 f"{to_percent(estimate.standard_error)})."
@@ -84,6 +80,13 @@ class TargetPage:
         """Returns the mean accuracy of the first arm minus that of another arm, with its confidence interval."""
         arm = self.results.main_arm
         return estimate_accuracy_difference(arm.accuracies, other_arm.accuracies, (arm.images, other_arm.images))
+
+
+def _describe_difference(difference: float, other: str) -> str:
+    """Returns how much higher or lower a mean accuracy is than another one."""
+    if abs(difference) < 1e-9:  # noqa: PLR2004 - equal, except for the rounding of floating-point numbers
+        return f"equal to {other}"
+    return f"{to_percent(abs(difference))} percentage points {'higher' if difference > 0 else 'lower'} than {other}"
 
 
 def _describe_limit(*, exceeded: bool) -> str:

@@ -18,9 +18,9 @@ def draw_calibration(calibration: Calibration, path: Path) -> None:
     at points above it. The area of a point shows the fraction of predictions in its bin. A thin vertical line shows
     its distance from the diagonal.
     """
-    figure = style.build_figure(4.6, 5.4)
-    upper = figure.add_axes((0.14, 0.36, 0.82, 0.5))
-    lower = figure.add_axes((0.14, 0.1, 0.82, 0.18))
+    figure = style.build_figure(6.8, 5.4)
+    upper = figure.add_axes((0.1, 0.36, 0.88, 0.5))
+    lower = figure.add_axes((0.1, 0.1, 0.88, 0.18))
     nonempty = calibration.counts > 0
     confidence, accuracy = calibration.confidence[nonempty], calibration.accuracy[nonempty]
     share = calibration.counts[nonempty] / calibration.counts.sum()

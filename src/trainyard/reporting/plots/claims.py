@@ -80,13 +80,13 @@ def draw_published_metrics(groups: Sequence[Sequence[PublishedMetric]], title: s
         colour = style.BLUE if metric.is_consistent else style.VERMILLION
         low, high = (100 * end for end in metric.rounding)
         axes.barh(row, high - low, left=low, color=_BAND, zorder=1)
-        axes.plot([100 * end for end in metric.prediction], [row, row], color=colour, linewidth=1.6, zorder=3)
-        dots: dict[str, Any] = {"color": colour, "alpha": 0.55, "markersize": 3.6, "markeredgewidth": 0}
+        axes.plot([100 * end for end in metric.prediction], [row, row], color=colour, linewidth=1.0, zorder=3)
+        dots: dict[str, Any] = {"color": colour, "markersize": 4.6, "markeredgecolor": "white", "markeredgewidth": 0.5}
         axes.plot(100 * np.asarray(metric.values), [row] * len(metric.values), "o", zorder=4, **dots)
     axes.set_ylim(rows[-1] + 0.7, -0.7)
     axes.margins(x=0.03)
-    style.label_rows(axes, rows, [metric.name for metric in metrics], style.SMALL, "%")
-    line: dict[str, Any] = {"linewidth": 1.6, "marker": "o", "markersize": 3.6}
+    style.label_rows(axes, rows, [metric.name for metric in metrics], style.SMALL, "Value, %")
+    line: dict[str, Any] = {"linewidth": 1.0, "marker": "o", "markersize": 4.6}
     keys: dict[str, Any] = {
         "rounds to the published value": Patch(facecolor=_BAND),
         "measured seeds and prediction interval": Line2D([], [], color=style.BLUE, **line),

@@ -32,8 +32,8 @@ class Tile(NamedTuple):
 
 TILE_SIZE, TILE_GAP, CAPTION_LINE_HEIGHT = 1.2, 0.22, 0.16
 """Side length of an image, smallest gap between images, and height of a line of the caption, in inches."""
-PREDICTION_COLUMNS, MISTAKE_COLUMNS, MANY_COLUMNS, MANY_TILES = 5, 6, 10, 40
-"""Images per row: of predictions, of mistakes, and of mistakes if there are more than `MANY_TILES`."""
+PREDICTION_COLUMNS, FLIP_COLUMNS, MANY_COLUMNS, MANY_TILES = 5, 6, 10, 40
+"""Images per row: of predictions and mistakes, of flips, and of both if there are more than `MANY_TILES`."""
 
 
 def draw_predictions(
@@ -79,7 +79,8 @@ def draw_mistakes(images: NDArray[np.uint8], result: PredictionScores, spec: Dat
     subtitle = "Actual → predicted class, and confidence of the prediction"
     if not tiles:
         title, subtitle = "No mistakes", f"All {len(result.actual):,} test images were classified correctly"
-    draw_tiles(images, tiles, spec, path, headline=(title, subtitle))
+    columns = PREDICTION_COLUMNS if len(tiles) <= MANY_TILES else MANY_COLUMNS  # then the text has the same size
+    draw_tiles(images, tiles, spec, path, columns=columns, headline=(title, subtitle))
 
 
 def draw_tiles(
@@ -99,7 +100,7 @@ def draw_tiles(
     be no tiles. `columns` is the number of images per row; None chooses it by the number of tiles.
     """
     lines = max((len(tile.lines) for tile in tiles), default=0)
-    columns = columns or (MISTAKE_COLUMNS if len(tiles) <= MANY_TILES else MANY_COLUMNS)
+    columns = columns or (FLIP_COLUMNS if len(tiles) <= MANY_TILES else MANY_COLUMNS)
     columns = max(min(columns, len(tiles)), 1)
     rows = math.ceil(len(tiles) / columns)
     captions = [line for tile in tiles for line in tile.lines]
