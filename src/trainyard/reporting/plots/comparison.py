@@ -13,7 +13,7 @@ from trainyard.data import DataSpec
 from trainyard.evaluation import MAX_LISTED_CLASSES
 from trainyard.reporting.plots import style
 from trainyard.reporting.plots.confusion_matrix import MAX_PAIRS, compute_matrix_side, draw_pairs, label_matrix
-from trainyard.reporting.plots.image_grid import Tile, draw_tiles
+from trainyard.reporting.plots.image_grid import PREDICTION_COLUMNS, Tile, draw_tiles
 
 MAX_ROWS = len(style.SERIES)
 """Maximum number of rows of a comparison whose scores by class are drawn: one per combination of colour and marker."""
@@ -21,7 +21,7 @@ MAX_CLASSES = 30
 """Maximum number of classes that are drawn. If there are more, the ones in which the rows differ most are drawn."""
 _LINE_HEIGHT = 0.27
 """Height of a class in inches."""
-_MAX_SHIFT = 0.16
+_MAX_SHIFT = 0.24
 """Maximum vertical distance of a marker from the line of its class, in lines. It keeps equal scores visible."""
 
 
@@ -32,10 +32,10 @@ def draw_class_scores(scores: Mapping[str, Sequence[float]], class_names: Sequen
     """
     table = 100 * np.array(list(scores.values()))
     class_indices = sorted(np.argsort(-np.ptp(table, axis=0), kind="stable")[:MAX_CLASSES])
-    height = 1.35 + _LINE_HEIGHT * len(class_indices)
+    height = max(1.35 + _LINE_HEIGHT * len(class_indices), style.HEIGHT)
     names = [style.shorten(class_names[index], style.MAX_NAME_LENGTH) for index in class_indices]
     left = style.measure_names(names, style.SMALL) + 0.3
-    axes = style.build_axes(7.4, height, left=left, bottom=0.5, right=0.22, top=0.85)
+    axes = style.build_axes(style.WIDTH, height, left=left, bottom=0.48, right=0.22, top=0.75)
     scores_of_classes = table[:, class_indices]
     ends = scores_of_classes.min(axis=0), scores_of_classes.max(axis=0)
     axes.hlines(range(len(class_indices)), *ends, color=style.FAINT, linewidth=2.4, zorder=1)
@@ -53,7 +53,8 @@ def draw_class_scores(scores: Mapping[str, Sequence[float]], class_names: Sequen
     style.add_legend(axes, markers, labels, columns=min(len(scores), 3), handletextpad=0.2)
     subtitle = f"The {MAX_CLASSES} of {len(class_names):,} classes that differ most"
     subtitle = subtitle if len(class_names) > MAX_CLASSES else ""
-    style.save_plot(axes, path, "F1 by class", subtitle, over=18 + 13 * ((len(scores) - 1) // 3))
+    over = 18 + 13 * ((len(scores) - 1) // 3)
+    style.save_plot(axes, path, "F1 by class", subtitle, over=over, whole=True)
 
 
 def draw_confusion_difference(difference: NDArray[np.int64], class_names: Sequence[str], path: Path) -> None:
@@ -115,4 +116,4 @@ def draw_prediction_flips(
     for flip in flips:
         change = f"{names[flip.first_predicted]} → {names[flip.second_predicted]}"
         tiles.append(Tile(flip.image, (f"actual {names[flip.actual]}", change), wrong=False))
-    draw_tiles(images, tiles, spec, path, headline=headline)
+    draw_tiles(images, tiles, spec, path, columns=PREDICTION_COLUMNS, headline=headline)
