@@ -148,8 +148,17 @@ def test_the_largest_changes_of_the_confusions_of_many_classes_are_drawn(drawn_r
     difference = np.zeros((101, 101), int)
     difference[0, [0, 1, 2]] = 5, -2, -3
     difference[3, [3, 4]] = -4, 4
-    plots.draw_confusion_difference(difference, [f"c{label}" for label in range(101)], None)
+    plots.draw_confusion_difference(difference, [f"c{label}" for label in range(101)], ("a", "b"), None)
     assert drawn_rows == ["c3 → c4", "c0 → c2", "c0 → c1"]
+
+
+@pytest.mark.parametrize("classes", [3, 101])
+def test_the_difference_of_two_runs_names_them(monkeypatch, classes):
+    subtitles = []
+    monkeypatch.setattr(style, "save_plot", lambda *arguments, **_: subtitles.append(arguments[3]))
+    difference = np.eye(classes, dtype=int) - np.roll(np.eye(classes, dtype=int), 1, axis=1)
+    plots.draw_confusion_difference(difference, [f"c{label}" for label in range(classes)], ("old", "new"), None)
+    assert subtitles[0].startswith("new minus old")
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -436,6 +445,14 @@ def test_curves_end_at_the_last_epoch_that_all_seeds_reached(sweep_of):
     assert curve.mean == pytest.approx([(0.9 * epoch / 6 + 0.8 * epoch / 4) / 2 for epoch in range(1, 5)])
     assert curve.low[-1] == pytest.approx(0.7 - 0.1 * 2**0.5)  # the seeds end at 0.6 and 0.8
     assert curve.high[-1] == pytest.approx(0.7 + 0.1 * 2**0.5)
+
+
+def test_a_curve_that_ends_early_is_connected_to_its_label_by_a_dotted_line():
+    axes = style.build_axes(4, 4, left=1, bottom=1, right=1, top=1)
+    axes.set(xlim=(1, 10), ylim=(0, 1))
+    ends = [learning_curves.LineEnd(name, "black", (x, 0.5)) for name, x in (("early", 5), ("late", 10))]
+    learning_curves.label_line_ends(axes, ends)
+    assert [text.arrow_patch.get_linestyle() for text in axes.texts] == [":", "solid"]
 
 
 def test_curves_are_not_drawn_without_values_of_the_objective(sweep_of, tmp_path):

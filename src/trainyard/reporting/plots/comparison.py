@@ -57,21 +57,25 @@ def draw_class_scores(scores: Mapping[str, Sequence[float]], class_names: Sequen
     style.save_plot(axes, path, "F1 by class", subtitle, over=over, whole=True)
 
 
-def draw_confusion_difference(difference: NDArray[np.int64], class_names: Sequence[str], path: Path) -> None:
+def draw_confusion_difference(
+    difference: NDArray[np.int64], class_names: Sequence[str], labels: tuple[str, str], path: Path
+) -> None:
     """Draws the difference of two confusion matrices: blue where the second run is better, orange where it is worse.
 
     With more than `MAX_LISTED_CLASSES` classes, the largest changes of confusions are drawn as bars.
 
     `difference` has the counts of the second run minus those of the first, int64 (actual classes, predicted classes).
+    `labels` are those of the two runs.
     """
     from matplotlib.colors import LinearSegmentedColormap
 
     title = "Change in the number of images"
+    first, second = (style.shorten(label, style.MAX_NAME_LENGTH) for label in labels)
     if len(difference) > MAX_LISTED_CLASSES:
         pairs = np.argwhere(difference - np.diag(difference.diagonal()))
         largest = pairs[np.argsort(-np.abs(difference[*pairs.T]), kind="stable")[:MAX_PAIRS]].tolist()
         bars = {(row, column): _format_change(difference[row, column]) for row, column in largest}
-        subtitle = f"The {len(bars)} largest changes of {len(pairs):,} confusions, actual → predicted class"
+        subtitle = f"{second} minus {first}: the {len(bars)} largest changes of {len(pairs):,} confusions"
         style.save_plot(draw_pairs(difference, class_names, bars, style.VERMILLION), path, title, subtitle)
         return
     side = compute_matrix_side(len(difference))
@@ -83,7 +87,7 @@ def draw_confusion_difference(difference: NDArray[np.int64], class_names: Sequen
     axes.imshow(strength, cmap=scale, vmin=-1, vmax=1, interpolation="nearest")
     texts = {(row, column): _format_change(difference[row, column]) for row, column in np.argwhere(difference).tolist()}
     label_matrix(axes, class_names, side, texts, dark=np.abs(strength) > 0.6)  # noqa: PLR2004
-    style.save_plot(axes, path, title, "Blue: better than before. Orange: worse")
+    style.save_plot(axes, path, title, f"{second} minus {first}. Blue: better, orange: worse")
 
 
 def _format_change(count: int) -> str:

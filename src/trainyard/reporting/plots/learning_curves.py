@@ -17,6 +17,10 @@ LABEL_HEIGHT = 12
 """Vertical distance between labels of one line in typographic points."""
 
 
+_NEAR_EDGE = 0.98
+"""A line that ends left of this fraction of the axes is connected to its label by a dotted line."""
+
+
 class LineEnd(NamedTuple):
     """The end of a line in data coordinates, with its label and colour."""
 
@@ -112,6 +116,7 @@ def label_line_ends(axes: Axes, line_ends: Sequence[LineEnd]) -> None:
     shift = min(1 - overhang - max(heights), 0.0) or max(overhang - min(heights), 0.0)
     for line_end, end, height in zip(line_ends, ends, heights, strict=True):
         line = {"arrowstyle": "-", "color": line_end.colour, "linewidth": 0.7, "alpha": 0.7, "relpos": (0, 0.5)}
+        line |= {"linestyle": ":"} if end[0] < _NEAR_EDGE else {}  # across the plot, it could look like the line
         axes.annotate(
             line_end.label, end, (1.045, height + shift), xycoords="axes fraction", size=style.TEXT,
             color=line_end.colour, va="center", annotation_clip=False, parse_math=False, linespacing=1.0,
