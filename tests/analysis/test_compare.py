@@ -418,6 +418,7 @@ def test_two_runs_are_compared_as_text_json_csv_and_html(wide_and_thin):
     html = Path("out.html").read_text()
     assert html.count("data:image/png;base64,") == 7 - (not improved)
     for caption in (
+        "Changes by class",
         "Difference of the confusion matrices",
         "Became wrong",
         "Learning curves: accuracy/val",
@@ -489,6 +490,17 @@ def test_changed_test_images_are_rejected(wide_and_thin):
 )
 def test_invalid_options_are_rejected(words, message):
     assert message in run(*words, code=2)
+
+
+def test_page_of_several_runs_shows_the_lead_of_the_best():
+    runs = [fake_run(f"model.hidden_units=[{units}]", accuracy=units / 10) for units in (1, 2, 4)]
+    page.write_comparison_page(Path("out.html"), build_comparison_table(runs, ACCURACY), None, [])
+    assert "<dt>Lead</dt><dd>0.2000</dd>" in Path("out.html").read_text()
+    equal = [fake_run(f"model.hidden_units=[{units}]") for units in (1, 2)]
+    page.write_comparison_page(Path("out.html"), build_comparison_table(equal, ACCURACY), None, [])
+    assert "<dt>Lead</dt><dd>none</dd>" in Path("out.html").read_text()
+    page.write_comparison_page(Path("out.html"), build_comparison_table(runs[:1], ACCURACY), None, [])
+    assert "<dt>Lead</dt>" not in Path("out.html").read_text()
 
 
 def test_page_reports_the_number_of_rows_not_shown(monkeypatch):

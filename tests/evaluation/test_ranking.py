@@ -202,7 +202,7 @@ def test_verdict_names_the_tied_points(sweep_of):
         (
             {"a": [0.97], "b": [0.98]},
             "accuracy/val",
-            "b ranks first: accuracy/val 0.9800. Each point has one seed, so the differences may be due to chance. Add sweep.seeds=5 to test them.",
+            "b ranks first: accuracy/val 0.9800. With one seed each, the differences may be due to chance. Add sweep.seeds=5 to test them.",
         ),
         ({"a": [0.00123]}, "loss/val", "a is the only point: loss/val 0.001230 (n 1)."),
         (

@@ -148,8 +148,17 @@ def test_the_largest_changes_of_the_confusions_of_many_classes_are_drawn(drawn_r
     difference = np.zeros((101, 101), int)
     difference[0, [0, 1, 2]] = 5, -2, -3
     difference[3, [3, 4]] = -4, 4
-    plots.draw_confusion_difference(difference, [f"c{label}" for label in range(101)], None)
+    plots.draw_confusion_difference(difference, [f"c{label}" for label in range(101)], ("a", "b"), None)
     assert drawn_rows == ["c3 → c4", "c0 → c2", "c0 → c1"]
+
+
+@pytest.mark.parametrize("classes", [3, 101])
+def test_the_difference_of_two_runs_names_them(monkeypatch, classes):
+    subtitles = []
+    monkeypatch.setattr(style, "save_plot", lambda *arguments, **_: subtitles.append(arguments[3]))
+    difference = np.eye(classes, dtype=int) - np.roll(np.eye(classes, dtype=int), 1, axis=1)
+    plots.draw_confusion_difference(difference, [f"c{label}" for label in range(classes)], ("old", "new"), None)
+    assert subtitles[0].startswith("new minus old")
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -452,6 +461,14 @@ def test_curves_end_at_the_last_epoch_that_all_seeds_reached(sweep_of):
     assert curve.high[-1] == pytest.approx(0.7 + 0.1 * 2**0.5)
 
 
+def test_a_curve_that_ends_early_is_connected_to_its_label_by_a_dotted_line():
+    axes = style.build_axes(4, 4, left=1, bottom=1, right=1, top=1)
+    axes.set(xlim=(1, 10), ylim=(0, 1))
+    ends = [learning_curves.LineEnd(name, "black", (x, 0.5)) for name, x in (("early", 5), ("late", 10))]
+    learning_curves.label_line_ends(axes, ends)
+    assert [text.arrow_patch.get_linestyle() for text in axes.texts] == [":", "solid"]
+
+
 def test_curves_are_not_drawn_without_values_of_the_objective(sweep_of, tmp_path):
     ranking = rank(sweep_of({"a": [0.9]}), "accuracy/val")
     assert not plots.draw_point_curves(ranking.points, "loss/val", tmp_path / "learning_curves.png")
@@ -511,7 +528,84 @@ def test_ranking_has_a_row_for_each_of_the_best_points(sweep_of, tmp_path, size,
     assert plots.draw_ranking(ranking, tmp_path / "ranking.png")
     pixels = load_checked(tmp_path / "ranking.png", max_kib=100)
     rows = min(points, 20) + (seeds > 1)
-    assert pixels.shape[0] / style.DPI == pytest.approx(0.27 * rows + 1.2, abs=0.2)
+    height = max(0.27 * rows + 1.0, style.HEIGHT) + 2 * style.PADDING
+    assert pixels.shape[0] / style.DPI == pytest.approx(height, abs=0.05)
+
+
+LONG_SETTINGS = {
+    f"300x200x100 lr0.0{n} tanh dropout0.{n} and more": {
+        "model.hidden_units": [300, 200, 100 + n], "model.activation": "tanh" if n % 2 else "a long name",
+        "optimizer.learning_rate": 0.01 * n, "model.dropout": n / 10,
+    }
+    for n in range(1, 9)
+}  # fmt: skip
+SHORT_SETTINGS = {f"lr{n}": {"lr": n, "b": n % 2} for n in range(1, 9)}
+
+
+@pytest.mark.parametrize("settings", [LONG_SETTINGS, SHORT_SETTINGS], ids=["long", "short"])
+def test_plots_of_a_sweep_have_the_same_width_and_those_without_rows_the_same_height(sweep_of, tmp_path, settings):
+    values = {label: [0.9 + number / 100, 0.9] for number, label in enumerate(settings)}
+    ranking = rank(sweep_of(values, varied=settings, epochs=3), "accuracy/val")
+    names = {
+        "ranking": plots.draw_ranking(ranking, tmp_path / "ranking"),
+        "effects": plots.draw_setting_effects(ranking, {}, tmp_path / "effects"),
+        "parallel": plots.draw_parallel_coordinates(ranking, tmp_path / "parallel"),
+        "curves": plots.draw_point_curves(ranking.points, "accuracy/val", tmp_path / "curves", [[0.1, 0.2]] * 5),
+    }
+    assert all(names.values())
+    shapes = {name: load_shape(tmp_path / name) for name in names}
+    width = style.DPI * (style.WIDTH + 2 * style.PADDING)
+    assert [shape[1] for shape in shapes.values()] == pytest.approx([width] * 4, abs=8)
+    assert shapes["parallel"][0] == shapes["curves"][0] == style.DPI * (style.HEIGHT + 2 * style.PADDING)
+
+
+def test_long_labels_are_wrapped_onto_two_lines_of_similar_length():
+    assert style.wrap("128 lr0.001", 20) == "128 lr0.001"
+    assert style.wrap("128 lr0.00445432 relu dropout0", 28) == "128 lr0.00445432\nrelu dropout0"
+    lines = style.wrap("512x512x512x512x512x512x512 0.1,0.2,0.3,0.4,0.5,0.6,0.7 relu", 20).split("\n")
+    assert len(lines) == 2
+    assert max(map(len, lines)) <= 20
+
+
+@pytest.fixture
+def drawn_texts(monkeypatch):
+    """The texts of plots that are saved."""
+    texts = []
+    monkeypatch.setattr(style, "save_plot", lambda axes, *_, **__: texts.extend(text.get_text() for text in axes.texts))
+    return texts
+
+
+def test_pruned_points_are_marked_in_the_ranking(sweep_of, drawn_texts):
+    plots.draw_ranking(rank(sweep_of({"a": [0.8], "b": [0.9]}), "accuracy/val", pruned=[2]), None)
+    assert [text for text in drawn_texts if "%" in text] == ["80.00 %", "90.00 %, pruned"]
+
+
+def test_lines_of_parallel_coordinates_do_not_cross_the_labels_of_settings(sweep_of, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(style, "save_plot", lambda axes, *_, **__: drawn.append(axes))
+    settings = {f"p{n}": {"lr": n, "act": "relu" if n % 2 else "tanh", "units": [64] * n} for n in range(1, 7)}
+    values = {name: [0.9 + number / 100] for number, name in enumerate(settings)}
+    assert plots.draw_parallel_coordinates(rank(sweep_of(values, varied=settings), "accuracy/val"), None)
+    (axes,) = drawn
+    renderer = axes.figure.canvas.get_renderer()
+    to_data = axes.transData.inverted()
+    labels = [to_data.transform_bbox(text.get_window_extent(renderer)) for text in axes.texts]
+    labels = [box for box in labels if box.y1 > 0 and box.x0 < axes.get_xlim()[1]]
+    assert len(labels) >= 6 + 2 + 6
+    for line in axes.lines:
+        x, y = line.get_data()
+        segments = zip(zip(x, y, strict=True), zip(x[1:], y[1:], strict=True), strict=False)
+        for (left, start), (right, end) in segments:
+            if not np.isnan([start, end]).any():
+                assert not [box for box in labels if min(right, box.x1) > max(left, box.x0)]
+
+
+def test_the_axis_of_curves_can_leave_out_the_first_quarter_of_the_epochs():
+    steep = make_curve(0.1, 0.5, 0.9, 0.91, 0.92, 0.93, 0.94, 0.95)
+    low, high, _ = set_axis("accuracy/val", [steep])
+    assert 0.8 < low < 0.9
+    assert high > 0.95
+    assert set_axis("loss/val", [make_curve(9, 5, 1, 0.9, 0.8, 0.7, 0.6, 0.5)])[1] < 1.1
 
 
 def test_markers_of_points_that_differ_significantly_from_the_best_are_not_filled(sweep_of, tmp_path):

@@ -16,6 +16,7 @@ from trainyard.config.serialization import dump_config
 from trainyard.data.dataset import DataSpec
 from trainyard.evaluation.scoring import score_predictions
 from trainyard.reporting import embed_image
+from trainyard.reporting.plots import style
 from trainyard.reporting.formatting import format_duration, format_value
 from trainyard.reporting.run_report import (
     MAX_COLUMN_PLOT_WIDTH,
@@ -383,6 +384,13 @@ def test_large_plots_are_embedded_as_webp(tmp_path, content, kind, exact):
         shown = np.asarray(image.convert("RGB"))
     assert np.array_equal(shown, pixels) == exact
     assert np.abs(shown.astype(int) - pixels).mean() < 5
+
+
+def test_plots_of_all_widths_are_shown_with_text_of_equal_size(tmp_path):
+    full = round(style.DPI * (style.WIDTH + 2 * style.PADDING))
+    for width, scale in ((full, 1), (full // 2, 0.5), (2 * full, 1)):
+        Image.new("RGB", (width, 9)).save(tmp_path / "plot.png")
+        assert embed_image("plot", tmp_path / "plot.png").scale == pytest.approx(scale, abs=0.002)
 
 
 def test_a_missing_plot_file_is_an_error(page, tmp_path):

@@ -131,10 +131,33 @@ def test_page_shows_the_verdict_and_the_ranking(ranking, tmp_path):
     assert page.rows[3][:2] == ["3", "narrow"]
 
 
+def test_plots_are_above_the_ranking_because_it_can_be_long(ranking, tmp_path):
+    text = write(tmp_path, ranking)[1]
+    assert text.index("<h2>Plots</h2>") < text.index("<h2>Ranking</h2>")
+
+
+def test_pruned_rows_are_marked_and_wide_tables_are_dense_in_print(sweep_of, tmp_path):
+    ranking = rank(sweep_of({"a": [0.8], "b": [0.9]}), "accuracy/val", pruned=[2])
+    elements = Page(write(tmp_path, ranking)[1]).elements
+    rows = [attributes.get("class") for tag, attributes in elements if tag == "tr"]
+    assert rows == [None, None, "pruned"]
+    classes = {"": {"name": 1}, " dense": {f"s{number}": 1 for number in range(9)}}
+    for dense, settings in classes.items():
+        ranking = rank(sweep_of({"a": [0.8]}, varied={"a": settings}), "accuracy/val")
+        assert f'<table class="ranking sortable{dense}">' in write(tmp_path, ranking)[1]
+
+
+def test_long_values_are_wrapped(sweep_of, tmp_path):
+    settings = {"a": {"units": [64] * 20}, "b": {"units": [64]}}
+    text = write(tmp_path, rank(sweep_of({"a": [0.8], "b": [0.7]}, varied=settings), "accuracy/val"))[1]
+    assert text.count('<td class="text long">') == 1
+
+
 def test_page_lists_failed_trials_and_counts_unfinished_ones(ranking, tmp_path):
     failed = [(make_trial("odd"), "TrainingError: the loss is <nan> & so on")]
     text = write(tmp_path, ranking, failed=failed, unfinished=1234)[1]
     page = Page(text)
+    assert "logs/N.log" in page.text
     assert ["1: odd seed0", "TrainingError: the loss is <nan> & so on"] in page.rows
     assert "<nan>" not in text
     assert "1,234" in page.text
@@ -210,7 +233,7 @@ def winner_of(ranking):
 
 def test_page_describes_the_best_point_its_lead_and_the_command_to_train_it(ranking, sweep_of, tmp_path):
     text = Page(write(tmp_path, ranking, winner=winner_of(ranking))[1]).text
-    assert "model.hidden_units [64, 64, 64], optimizer.learning_rate 0.001" in text
+    assert "model.hidden_units = [64, 64, 64], optimizer.learning_rate = 0.001" in text
     assert "0.0002 ahead of wide; not significant (Tukey's range test of all points, p = " in text
     assert "accuracy/test 0.9712" in text
     assert "trainyard train experiment=winner" in text
@@ -351,6 +374,13 @@ def test_card_says_how_many_points_importances_need(sweep_of, tmp_path):
         make_card(tmp_path, rank_search(sweep_of, count), swept=swept)
         text = Page((tmp_path / "card.html").read_text()).text
         assert ("need at least 8 ranked points; this sweep has 7" in text) == is_explained
+
+
+def test_card_explains_settings_without_a_share(sweep_of, tmp_path):
+    swept = dict.fromkeys(["optimizer.learning_rate", "model.hidden_units", "training.batch_size"], "")
+    for more, is_explained in (({}, False), ({"model.filters": "[[8], [16]]"}, True)):
+        make_card(tmp_path, rank_search(sweep_of, 20), swept=swept | more)
+        assert ("A setting without a share" in (tmp_path / "card.html").read_text()) == is_explained
 
 
 def test_importance_of_a_large_sweep_is_computed_from_a_subset(sweep_of, monkeypatch):

@@ -156,7 +156,7 @@ class Ranking:
         if not self.has_repeats:
             return (
                 f"{best.label} ranks first: {self.objective} {best.describe()}. "
-                f"Each point has one seed, so the differences may be due to chance. {advice}"
+                f"With one seed each, the differences may be due to chance. {advice}"
             )
         if self.n_tied == 1:
             return f"{best.label} is best: {result}."

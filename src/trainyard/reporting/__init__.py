@@ -9,6 +9,7 @@ from trainyard.reporting.leaderboard import (
     TABLE,
     build_card_columns,
     build_card_rows,
+    describe_lead,
     explain_ranking,
     render_leaderboard_markdown,
     write_leaderboard,

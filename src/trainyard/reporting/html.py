@@ -8,6 +8,7 @@ import io
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainyard.reporting.formatting import format_duration, format_metric, format_value
+from trainyard.reporting.plots import style
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +42,11 @@ class EmbeddedImage(NamedTuple):
     """The content as a data URI."""
     width: int
     """Display width in CSS pixels."""
+
+    @property
+    def scale(self) -> float:
+        """Width relative to that of the plots of a sweep, at most 1: the width in a column with text of equal size."""
+        return min(self.width * IMAGE_PIXELS_PER_CSS_PIXEL / (style.DPI * (style.WIDTH + 2 * style.PADDING)), 1.0)
 
 
 def embed_image(caption: str, file: Path) -> EmbeddedImage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from trainyard.evaluation import (
     TEST_METRICS,
     RankedPoint,
     Ranking,
+    compute_lead_p_value,
     count_decimals,
 )
 from trainyard.reporting.formatting import format_duration, format_value
@@ -40,6 +42,7 @@ class TableRow(NamedTuple):
 
     cells: list[TableCell]
     tied: bool
+    pruned: bool
 
 
 def write_leaderboard(folder: Path, ranking: Ranking) -> Path:
@@ -52,8 +55,8 @@ def write_leaderboard(folder: Path, ranking: Ranking) -> Path:
 
 def render_leaderboard_markdown(ranking: Ranking, n: int = 10) -> str:
     """Returns the top of the ranking as a Markdown table, for the description of the sweep's run in MLflow."""
-    statistics = [ranking.objective, "n"] if ranking.objective else []
-    columns = ["", "trial", *statistics, "accuracy/test", "parameters", "time"]
+    summary = [ranking.objective, "n"] if ranking.objective else []
+    columns = ["", "trial", *summary, "accuracy/test", "parameters", "time"]
     rows = []
     for number, point in enumerate(ranking.points[:n], 1):
         objective = [point.describe(), str(point.n)] if ranking.objective else []
@@ -79,12 +82,12 @@ def build_table(ranking: Ranking) -> dict[str, list[Any]]:
     columns = ["rank", "trial", *paths, *objective, *SHOWN_TEST_METRICS, "parameters", "seconds", "runs"]
     rows = []
     for number, point in enumerate(ranking.points, 1):
-        statistics = [point.mean, point.std, point.n, point.low, point.high] if ranking.objective else [point.n]
+        summary = [point.mean, point.std, point.n, point.low, point.high] if ranking.objective else [point.n]
         settings = [point.varied.get(path) for path in varied]
         settings = [format_value(value) if isinstance(value, (list, tuple)) else value for value in settings]
         metrics = [point.metrics.get(name) for name in SHOWN_TEST_METRICS]
         runs = " ".join(run.run_id for run in point.runs if run.run_id)
-        figures = map(_round, [*statistics, *metrics, point.parameters, point.seconds])
+        figures = map(_round, [*summary, *metrics, point.parameters, point.seconds])
         rows.append([number, point.label, *settings, *figures, runs])
     return {"columns": columns, "data": rows}
 
@@ -124,14 +127,32 @@ def explain_ranking(ranking: Ranking) -> str:
     if ranking.objective is None:
         return "In plan order."
     if not ranking.has_repeats:
-        return "Each point has one seed, so it is unknown whether the differences are due to chance."
+        return "Each row has one seed, so it is unknown whether the differences are due to chance."
     pruned = " Points that were pruned are last, with the seeds that finished, and are not tested."
     return (
-        f"≈ marks the points at the top that do not differ significantly from the best ({100 * SIGNIFICANCE_LEVEL:g} % "
+        f"≈ marks the rows at the top that do not differ significantly from the best ({100 * SIGNIFICANCE_LEVEL:g} % "
         "level; Tukey's range test, after subtraction of the effect of each seed). ± is the standard deviation over "
         f"the seeds. The interval is the {100 * CONFIDENCE_LEVEL:g} % confidence interval of the mean."
         f"{pruned if any(point.is_pruned for point in ranking.points) else ''}"
     )
+
+
+def describe_lead(ranking: Ranking) -> str:
+    """Returns how far the best point is ahead of the second, and whether the difference is significant."""
+    if len(ranking.points) < 2:  # noqa: PLR2004 - a lead needs a second point
+        return ""
+    best, second = ranking.points[:2]
+    if second.is_pruned and not best.is_pruned:
+        return "all other points were pruned"
+    difference = abs(statistics.fmean(best.values) - statistics.fmean(second.values))
+    if not difference:
+        return f"none: {second.label} has the same value"
+    lead = f"{difference:.4f} ahead of {second.label}"
+    p_value = compute_lead_p_value(ranking)
+    if p_value is None:
+        return f"{lead}; too few seeds to test the difference, so it may be due to chance"
+    significance = "not significant" if second.tied else "significant"
+    return f"{lead}; {significance} (Tukey's range test of all points, p = {p_value:.2g})"
 
 
 def _build_row(ranking: Ranking, varied: Sequence[str], rank: int, point: RankedPoint, *, has_sizes: bool) -> TableRow:
@@ -141,22 +162,23 @@ def _build_row(ranking: Ranking, varied: Sequence[str], rank: int, point: Ranked
     row has the number of parameters.
     """
     marked = point.tied and ranking.has_repeats
-    statistics = [TableCell(f"{point.n}, pruned" if point.is_pruned else str(point.n), point.n)]
+    summary = [TableCell(f"{point.n}, pruned" if point.is_pruned else str(point.n), point.n)]
     if point.mean is not None:
         ends = [f"{end:.{count_decimals(point.mean)}f}" for end in (point.low, point.high) if end is not None]
         interval = [TableCell(" to ".join(ends), _round(point.low))] if ranking.has_repeats else []
-        statistics = [TableCell(point.describe(), _round(point.mean)), *statistics, *interval]
+        summary = [TableCell(point.describe(), _round(point.mean), left=True), *summary, *interval]
     return TableRow(
         [
             TableCell(f"{rank} ≈" if marked else f"{rank}", rank),
             TableCell(point.label, heading=True),
             *(_build_setting_cell(point.varied.get(path)) for path in varied),
-            *statistics,
+            *summary,
             *(_build_metric_cell(point, name) for name in SHOWN_TEST_METRICS if name != ranking.objective),
             *([TableCell(f"{point.parameters:,}", point.parameters)] if has_sizes else []),
             TableCell(format_duration(point.seconds) if point.seconds else "", round(point.seconds, 2)),
         ],
         marked,
+        point.is_pruned,
     )
 
 

@@ -6,18 +6,18 @@ scripts, the rows stay in ranking order.
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from trainyard.evaluation import Ranking, Trial, compute_lead_p_value
+from trainyard.evaluation import Ranking, Trial
 from trainyard.reporting import (
     MAX_CARD_ROWS,
     build_card_columns,
     build_card_rows,
+    describe_lead,
     embed_image,
     explain_ranking,
     format_duration,
@@ -140,11 +140,11 @@ def _build_headline(page: CardPage) -> dict[str, tuple[str, str]]:
         mean, _, std = best.describe().partition(" ± ")
         headline[f"Best {ranking.objective}"] = (mean, f"± {std} over {best.n} seeds" if std else "one seed")
     finished = sum(point.n for point in ranking.points)
-    headline["Points"] = (f"{len(ranking.points):,}", "settings compared")
+    headline["Points"] = (f"{len(ranking.points):,}", "combinations of values" if page.swept else "config")
     headline["Finished"] = (f"{finished:,}", "trials")
     if page.pruned:
         headline["Pruned"] = (f"{len(page.pruned):,}", "weak trials stopped early")
-    headline["Failed"] = (f"{len(page.failed):,}", "trials; see the reasons below" if page.failed else "trials")
+    headline["Failed"] = (f"{len(page.failed):,}", "trials; the reasons are below" if page.failed else "trials")
     if page.unfinished:
         headline["Not finished"] = (f"{page.unfinished:,}", "trials, not started or interrupted")
     headline["Duration"] = (format_duration(page.cost.wall_seconds), "wall-clock time")
@@ -158,32 +158,14 @@ def _describe_winner(page: CardPage) -> dict[str, str]:
         return {}
     best = ranking.points[0]
     facts = {
-        "Settings": ", ".join(f"{path} {format_value(value)}" for path, value in best.varied.items()),
+        "Settings": ", ".join(f"{path} = {format_value(value)}" for path, value in best.varied.items()),
         ranking.objective or "": f"{best.describe()}, {best.n} {'seeds' if best.n > 1 else 'seed'}",
-        "Lead": _describe_lead(ranking),
+        "Lead": describe_lead(ranking),
         "Test metrics": ", ".join(f"{name} {value:.4f}" for name, value in best.metrics.items()),
         "Size": f"{best.parameters:,} parameters, {format_duration(best.seconds)} to train",
         "Run": page.winner.run_id or "",
     }
     return {title: text for title, text in facts.items() if text}
-
-
-def _describe_lead(ranking: Ranking) -> str:
-    """Returns how far the best point is ahead of the second, and whether the difference is significant."""
-    if len(ranking.points) < 2:  # noqa: PLR2004 - a lead needs a second point
-        return ""
-    best, second = ranking.points[:2]
-    if second.is_pruned and not best.is_pruned:
-        return "all other points were pruned"
-    difference = abs(statistics.fmean(best.values) - statistics.fmean(second.values))
-    if not difference:
-        return f"none: {second.label} has the same value"
-    lead = f"{difference:.4f} ahead of {second.label}"
-    p_value = compute_lead_p_value(ranking)
-    if p_value is None:
-        return f"{lead}; too few seeds to test the difference, so it may be due to chance"
-    significance = "not significant" if second.tied else "significant"
-    return f"{lead}; {significance} (Tukey's range test of all points, p = {p_value:.2g})"
 
 
 def _describe_cost(page: CardPage) -> dict[str, str]:

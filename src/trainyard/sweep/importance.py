@@ -47,7 +47,10 @@ def explain_missing_importances(ranking: Ranking) -> str:
     count = len(ranking.points)
     if ranking.objective is None or not 0 < count < MIN_POINTS:
         return ""
-    return f"The shares of variance need at least {MIN_POINTS} ranked points; this sweep has {count}."
+    return (
+        "The plots show the effect of each setting. The shares of variance, which show the settings that matter most, "
+        f"need at least {MIN_POINTS} ranked points; this sweep has {count}."
+    )
 
 
 def _compute_fanova(points: list[RankedPoint], values: list[float], paths: list[str], axes: Axes) -> dict[str, float]:

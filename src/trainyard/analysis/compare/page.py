@@ -16,6 +16,7 @@ from trainyard.reporting import (
     PredictionFlip,
     build_card_columns,
     build_card_rows,
+    describe_lead,
     embed_image,
     explain_ranking,
     format_count,
@@ -83,7 +84,9 @@ def _build_headline(table: ComparisonTable, pair: PredictionDiff | None) -> dict
     mean, _, std = best.describe().partition(" ± ")
     seeds = f"± {std} over {best.n} seeds" if std else "one seed"
     headline = {f"Best {table.metric}": (mean, f"{seeds}: {best.label}")}
+    lead, _, explanation = describe_lead(table.ranking).partition(" ")
     if pair is None:
+        headline |= {"Lead": (lead.rstrip(":"), explanation)} if lead else {}
         return headline | {"Compared": (_format_counts(table), "each config is one row")}
     return headline | {
         "Became correct": (f"{len(pair.improved):,}", f"images that only {pair.second_label} classifies correctly"),
@@ -135,7 +138,8 @@ def _draw_pair(pair: PredictionDiff, folder: Path) -> dict[str, Path]:
     drawn = {}
     if pair.difference.any():
         drawn["Difference of the confusion matrices"] = folder / "difference.png"
-        plots.draw_confusion_difference(pair.difference, pair.first.class_names, folder / "difference.png")
+        labels = pair.first_label, pair.second_label
+        plots.draw_confusion_difference(pair.difference, pair.first.class_names, labels, folder / "difference.png")
     if pair.images is None:
         return drawn
     pixels, spec = pair.images

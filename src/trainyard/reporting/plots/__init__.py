@@ -19,9 +19,10 @@ from trainyard.reporting.plots.comparison import (
     draw_prediction_flips,
 )
 from trainyard.reporting.plots.confusion_matrix import draw_confusion_matrix
-from trainyard.reporting.plots.effects import draw_numeric_settings, draw_parallel_coordinates, draw_setting_effects
+from trainyard.reporting.plots.effects import draw_numeric_settings, draw_setting_effects
 from trainyard.reporting.plots.fonts import describe_missing_font
 from trainyard.reporting.plots.image_grid import draw_mistakes, draw_predictions
 from trainyard.reporting.plots.learning_curves import draw_learning_curves
+from trainyard.reporting.plots.parallel_coordinates import draw_parallel_coordinates
 from trainyard.reporting.plots.probabilities import draw_probabilities
 from trainyard.reporting.plots.ranking import draw_point_curves, draw_ranking

@@ -13,7 +13,7 @@ from trainyard.data import DataSpec
 from trainyard.evaluation import MAX_LISTED_CLASSES
 from trainyard.reporting.plots import style
 from trainyard.reporting.plots.confusion_matrix import MAX_PAIRS, compute_matrix_side, draw_pairs, label_matrix
-from trainyard.reporting.plots.image_grid import Tile, draw_tiles
+from trainyard.reporting.plots.image_grid import PREDICTION_COLUMNS, Tile, draw_tiles
 
 MAX_ROWS = len(style.SERIES)
 """Maximum number of rows of a comparison whose scores by class are drawn: one per combination of colour and marker."""
@@ -21,7 +21,7 @@ MAX_CLASSES = 30
 """Maximum number of classes that are drawn. If there are more, the ones in which the rows differ most are drawn."""
 _LINE_HEIGHT = 0.27
 """Height of a class in inches."""
-_MAX_SHIFT = 0.16
+_MAX_SHIFT = 0.24
 """Maximum vertical distance of a marker from the line of its class, in lines. It keeps equal scores visible."""
 
 
@@ -32,10 +32,10 @@ def draw_class_scores(scores: Mapping[str, Sequence[float]], class_names: Sequen
     """
     table = 100 * np.array(list(scores.values()))
     class_indices = sorted(np.argsort(-np.ptp(table, axis=0), kind="stable")[:MAX_CLASSES])
-    height = 1.35 + _LINE_HEIGHT * len(class_indices)
+    height = max(1.35 + _LINE_HEIGHT * len(class_indices), style.HEIGHT)
     names = [style.shorten(class_names[index], style.MAX_NAME_LENGTH) for index in class_indices]
     left = style.measure_names(names, style.SMALL) + 0.3
-    axes = style.build_axes(7.4, height, left=left, bottom=0.5, right=0.22, top=0.85)
+    axes = style.build_axes(style.WIDTH, height, left=left, bottom=0.48, right=0.22, top=0.75)
     scores_of_classes = table[:, class_indices]
     ends = scores_of_classes.min(axis=0), scores_of_classes.max(axis=0)
     axes.hlines(range(len(class_indices)), *ends, color=style.FAINT, linewidth=2.4, zorder=1)
@@ -53,24 +53,29 @@ def draw_class_scores(scores: Mapping[str, Sequence[float]], class_names: Sequen
     style.add_legend(axes, markers, labels, columns=min(len(scores), 3), handletextpad=0.2)
     subtitle = f"The {MAX_CLASSES} of {len(class_names):,} classes that differ most"
     subtitle = subtitle if len(class_names) > MAX_CLASSES else ""
-    style.save_plot(axes, path, "F1 by class", subtitle, over=18 + 13 * ((len(scores) - 1) // 3))
+    over = 18 + 13 * ((len(scores) - 1) // 3)
+    style.save_plot(axes, path, "F1 by class", subtitle, over=over, whole=True)
 
 
-def draw_confusion_difference(difference: NDArray[np.int64], class_names: Sequence[str], path: Path) -> None:
+def draw_confusion_difference(
+    difference: NDArray[np.int64], class_names: Sequence[str], labels: tuple[str, str], path: Path
+) -> None:
     """Draws the difference of two confusion matrices: blue where the second run is better, orange where it is worse.
 
     With more than `MAX_LISTED_CLASSES` classes, the largest changes of confusions are drawn as bars.
 
     `difference` has the counts of the second run minus those of the first, int64 (actual classes, predicted classes).
+    `labels` are those of the two runs.
     """
     from matplotlib.colors import LinearSegmentedColormap
 
     title = "Change in the number of images"
+    first, second = (style.shorten(label, style.MAX_NAME_LENGTH) for label in labels)
     if len(difference) > MAX_LISTED_CLASSES:
         pairs = np.argwhere(difference - np.diag(difference.diagonal()))
         largest = pairs[np.argsort(-np.abs(difference[*pairs.T]), kind="stable")[:MAX_PAIRS]].tolist()
         bars = {(row, column): _format_change(difference[row, column]) for row, column in largest}
-        subtitle = f"The {len(bars)} largest changes of {len(pairs):,} confusions, actual → predicted class"
+        subtitle = f"{second} minus {first}: the {len(bars)} largest changes of {len(pairs):,} confusions"
         style.save_plot(draw_pairs(difference, class_names, bars, style.VERMILLION), path, title, subtitle)
         return
     side = compute_matrix_side(len(difference))
@@ -82,7 +87,7 @@ def draw_confusion_difference(difference: NDArray[np.int64], class_names: Sequen
     axes.imshow(strength, cmap=scale, vmin=-1, vmax=1, interpolation="nearest")
     texts = {(row, column): _format_change(difference[row, column]) for row, column in np.argwhere(difference).tolist()}
     label_matrix(axes, class_names, side, texts, dark=np.abs(strength) > 0.6)  # noqa: PLR2004
-    style.save_plot(axes, path, title, "Blue: better than before. Orange: worse")
+    style.save_plot(axes, path, title, f"{second} minus {first}. Blue: better, orange: worse")
 
 
 def _format_change(count: int) -> str:
@@ -115,4 +120,4 @@ def draw_prediction_flips(
     for flip in flips:
         change = f"{names[flip.first_predicted]} → {names[flip.second_predicted]}"
         tiles.append(Tile(flip.image, (f"actual {names[flip.actual]}", change), wrong=False))
-    draw_tiles(images, tiles, spec, path, headline=headline)
+    draw_tiles(images, tiles, spec, path, columns=PREDICTION_COLUMNS, headline=headline)

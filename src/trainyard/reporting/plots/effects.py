@@ -1,4 +1,4 @@
-"""Effects of the settings of a sweep on its objective: one panel per setting, and parallel coordinates."""
+"""Effects of the settings of a sweep on its objective: one panel per setting, or a line plot of numeric settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainyard.evaluation import RankedPoint, Ranking, higher_is_better, is_proportion
+from trainyard.evaluation import RankedPoint, Ranking
 from trainyard.reporting.formatting import format_metric_name, format_range, format_value
 from trainyard.reporting.plots import style
 from trainyard.reporting.plots.learning_curves import LineEnd, label_line_ends
@@ -23,10 +23,8 @@ from trainyard.reporting.plots.ranking import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLUMNS = 3
-"""Maximum number of panels in a row."""
-MAX_PANELS, MAX_AXES = 9, 10
-"""Maximum numbers of settings that are drawn as panels and as parallel axes."""
+MAX_PANELS = 9
+"""Maximum number of settings that are drawn as panels, at most three in a row."""
 MAX_TICKS = 8
 """Maximum number of numeric values that are all labeled on an axis. If there are more, round numbers are labeled."""
 MAX_TICK_LENGTH = 16
@@ -37,19 +35,20 @@ MAX_LINES = 6
 """Maximum number of values of the second numeric setting. More shades would not be distinguishable."""
 PANEL_TITLE_HEIGHT = 14.0
 """Height of the title above a panel, in typographic points."""
+MAX_TITLE_LENGTH = 20
+"""Maximum length of a setting in the title of a panel in characters. Longer names are shortened."""
+_LEFT, _TOP, _GAP, _BOTTOM, _ROW_HEIGHT = 0.7, 0.7, 0.22, 0.65, 2.3
+"""Space to the left of all panels and above them, space to the right of and below each panel, and the height of a row
+of panels with that space if there are several rows, in inches."""
 MIN_POINTS = 5
 """Minimum number of points. Fewer points do not show the effects of several settings."""
 MAX_BINS = 6
 """Maximum number of medians on the line of a setting with many values."""
 MIN_POINTS_PER_BIN = 4
 """Minimum number of points for each of these medians."""
-MISSING_POSITION = -0.09
-"""Position, on a parallel axis, of points that do not have its setting."""
 MIN_TICK_DISTANCE = 0.07
 """Minimum distance between the ticks of a numeric setting, relative to its axis. If values are closer, round numbers
 are labeled."""
-COLOUR_MAP = "viridis_r"
-"""Matplotlib colour map from the worst to the best point. The best is dark."""
 
 
 class SettingScale:
@@ -115,7 +114,7 @@ def _sort_key(value: Any) -> tuple[float, str]:  # noqa: ANN401 - any value of a
     return sum(number or 0.0 for number in numbers), format_value(value)
 
 
-def _collect_values(points: Sequence[RankedPoint], path: str) -> list[Any]:
+def collect_values(points: Sequence[RankedPoint], path: str) -> list[Any]:
     """Returns the value of a setting in each point that varies it."""
     return [point.varied[path] for point in points if path in point.varied]
 
@@ -123,7 +122,7 @@ def _collect_values(points: Sequence[RankedPoint], path: str) -> list[Any]:
 def find_varying_settings(points: Sequence[RankedPoint]) -> list[str]:
     """Returns the paths of the settings that have more than one value, in the order of the sweep."""
     paths = dict.fromkeys(path for point in points for path in point.varied)
-    return [path for path in paths if len(set(map(format_value, _collect_values(points, path)))) > 1]
+    return [path for path in paths if len(set(map(format_value, collect_values(points, path)))) > 1]
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -143,15 +142,18 @@ def draw_setting_effects(ranking: Ranking, importance: Mapping[str, float], path
     settings = sorted(find_varying_settings(points), key=lambda name: -importance.get(name, 0.0))[:MAX_PANELS]
     if ranking.objective is None or len(points) < MIN_POINTS or not settings:
         return False
-    columns = min(COLUMNS, len(settings))
+    columns = 2 if len(settings) == 4 else min(3, len(settings))  # noqa: PLR2004 - four are two rows of two
     rows = -(-len(settings) // columns)
-    width, height = 0.75 + 2.75 * columns, 0.75 + 2.6 * rows
-    figure = style.build_figure(width, height)
+    step_x = (style.WIDTH - _LEFT + _GAP) / columns
+    step_y = style.HEIGHT - _TOP if rows == 1 else _ROW_HEIGHT
+    height = _TOP + rows * step_y
+    figure = style.build_figure(style.WIDTH, height)
     low, high = compute_axis_limits(points, ranking.objective)
     for number, setting in enumerate(settings):
         row, column = divmod(number, columns)
-        left, bottom = 0.75 + 2.75 * column, height - 0.75 - 2.6 * row - 1.75
-        axes = figure.add_axes((left / width, bottom / height, 2.35 / width, 1.75 / height))
+        left, bottom = _LEFT + step_x * column, height - _TOP - step_y * (row + 1) + _BOTTOM
+        sides = left / style.WIDTH, bottom / height, (step_x - _GAP) / style.WIDTH, (step_y - _BOTTOM) / height
+        axes = figure.add_axes(sides)
         axes.set_ylim(low, high)
         _draw_effect(axes, points, setting)
         style.format_value_axis(axes.yaxis, ranking.objective)
@@ -160,19 +162,20 @@ def draw_setting_effects(ranking: Ranking, importance: Mapping[str, float], path
             axes.tick_params(axis="y", labelleft=False)
         share = f", {100 * importance[setting]:.0f} %" if setting in importance else ""
         title: dict[str, Any] = {"coordinates": "axes fraction", "color": style.INK, "weight": "bold", "va": "bottom"}
-        style.annotate(axes, f"{style.shorten(setting, 34)}{share}", (0, 1), (0, 5), **title)
+        name = style.shorten(setting.rpartition(".")[2], MAX_TITLE_LENGTH)
+        style.annotate(axes, f"{name}{share}", (0, 1), (0, 5), **title)
     subtitle = f"One dot per point. Red: {describe_highlighted(points)}. Blue: medians"
     subtitle += ". Percentages: share of the variance" if importance else ""
     subtitle += describe_outliers(points, low, high)
     headline = f"{format_metric_name(ranking.objective)} by setting"
-    style.save_plot(figure.axes[0], path, headline, subtitle, over=PANEL_TITLE_HEIGHT)
+    style.save_plot(figure.axes[0], path, headline, subtitle, over=PANEL_TITLE_HEIGHT, whole=True)
     return True
 
 
 def _draw_effect(axes: Axes, points: Sequence[RankedPoint], setting: str) -> None:
     """Draws the points against a setting. A small random shift separates points with equal categorical values."""
     points_with_setting = [point for point in points if setting in point.varied]
-    scale = SettingScale(_collect_values(points_with_setting, setting))
+    scale = SettingScale(collect_values(points_with_setting, setting))
     positions = np.array([scale.position(point.varied[setting]) for point in points_with_setting])
     means = np.array([statistics.fmean(point.values) for point in points_with_setting])
     best = np.array([point in points[: count_highlighted(points)] for point in points_with_setting])
@@ -223,10 +226,10 @@ def draw_numeric_settings(ranking: Ranking, path: Path) -> bool:
         lines.setdefault(tuple(others), []).append((number, point.values))
     if len(lines) > MAX_LINES or min(map(len, lines.values())) < 2:  # noqa: PLR2004 - a line needs two points
         return False
-    axes = style.build_axes(6.8, 3.8, left=0.82, bottom=0.57, right=1.36, top=0.65)
+    axes = style.build_axes(style.WIDTH, style.HEIGHT, left=0.7, bottom=0.48, right=1.5, top=0.5)
     low, high = compute_axis_limits(points, ranking.objective)
     axes.set_ylim(low, high)
-    SettingScale(_collect_values(points, settings[0])).label_axis(axes)
+    SettingScale(collect_values(points, settings[0])).label_axis(axes)
     line_ends = []
     shades = np.linspace(1.0, 0.45, len(lines))
     for shade, second in zip(shades, sorted(lines, reverse=True), strict=True):
@@ -247,7 +250,7 @@ def draw_numeric_settings(ranking: Ranking, path: Path) -> bool:
         f"Mean of {seed_counts} seeds, band: ± standard deviation" if ranking.has_repeats else "One seed per point"
     )
     subtitle += describe_outliers(points, low, high)
-    style.save_plot(axes, path, format_metric_name(ranking.objective), subtitle)
+    style.save_plot(axes, path, format_metric_name(ranking.objective), subtitle, whole=True)
     return True
 
 
@@ -264,92 +267,3 @@ def _find_numeric_settings(points: Sequence[RankedPoint]) -> list[str]:
         if None in numbers or len(numbers) < len(values[path]):  # 64 and [64] are the same number
             return []
     return varying if len(varying) <= 2 else []  # noqa: PLR2004 - one is shown on the x axis, one by the shade
-
-
-# ------------------------------------------------------------------------------------------------------------
-# Parallel coordinates
-
-
-def draw_parallel_coordinates(ranking: Ranking, path: Path) -> bool:
-    """Draws parallel coordinates: a line per point across vertical axes, one per setting and one for the objective.
-
-    Returns:
-        Whether the plot was drawn. It is not if the sweep has no objective, fewer than two varying settings or fewer
-        than `MIN_POINTS` points.
-    """
-    from matplotlib import colormaps
-
-    settings = find_varying_settings(ranking.points)[:MAX_AXES]
-    if ranking.objective is None or len(ranking.points) < MIN_POINTS or len(settings) < 2:  # noqa: PLR2004
-        return False
-    low, high = compute_axis_limits(ranking.points, ranking.objective)
-    worst, best = (low, high) if higher_is_better(ranking.objective) else (high, low)
-    means = np.array([statistics.fmean(point.values) for point in ranking.points])
-    heights = np.clip((means - worst) / (best - worst), -0.04, 1.0)
-    ticks = _compute_objective_ticks(ranking.objective, worst, best)
-    columns = [(setting.rpartition(".")[2], *_compute_heights(ranking.points, setting)) for setting in settings]
-    columns.append((ranking.objective, heights, ticks))
-    axes = style.build_axes(1.6 + 1.35 * len(settings), 4.2, left=0.8, bottom=0.84, right=0.8, top=0.84)
-    for number, (name, _, ticks) in enumerate(columns):
-        _draw_vertical_axis(axes, number, name, ticks, boxed=number < len(settings))
-    colours = colormaps[COLOUR_MAP](0.08 + 0.92 * heights.clip(0, 1))
-    highlighted = count_highlighted(ranking.points)
-    for row in reversed(range(len(heights))):  # the best points are drawn last
-        emphasis: dict[str, Any] = (
-            {"linewidth": 2.0, "zorder": 3} if row < highlighted else {"linewidth": 0.8, "alpha": 0.5}
-        )
-        line = [column_heights[row] for _, column_heights, _ in columns]
-        axes.plot(line, color=colours[row], solid_capstyle="round", **emphasis)
-    axes.set(xlim=(-0.02, len(settings) + 0.02), ylim=(-0.12, 1.03))
-    axes.axis("off")
-    subtitle = f"One line per point. Thick: {describe_highlighted(ranking.points)}"
-    subtitle += describe_outliers(ranking.points, low, high)
-    style.save_plot(axes, path, f"Settings and objective of {len(ranking.points):,} points", subtitle)
-    return True
-
-
-def _compute_objective_ticks(objective: str, worst: float, best: float) -> dict[str, float]:
-    """Returns the heights of round values of the objective on its axis, from 0 (worst) to 1 (best), by label."""
-    from matplotlib.ticker import MaxNLocator
-
-    factor, unit = (100, " %") if is_proportion(objective) else (1, "")
-    values = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(*sorted((worst, best)))
-    heights = {f"{factor * value:.6g}{unit}": float((value - worst) / (best - worst)) for value in values}
-    return {label: height for label, height in heights.items() if 0 <= height <= 1}
-
-
-def _compute_heights(points: Sequence[RankedPoint], setting: str) -> tuple[np.ndarray, dict[str, float]]:
-    """Returns the heights of the points on the axis of a setting, and the heights of its tick labels.
-
-    The axis extends from 0 to 1. Points without the setting are at `MISSING_POSITION`, with the label "none".
-    """
-    from matplotlib.ticker import LogLocator, MaxNLocator
-
-    scale = SettingScale(_collect_values(points, setting))
-    positions = np.array(
-        [scale.position(point.varied[setting]) if setting in point.varied else np.nan for point in points]
-    )
-    missing = np.isnan(positions)
-    low, high = float(np.nanmin(positions)), float(np.nanmax(positions))
-    locator = LogLocator() if scale.logarithmic else MaxNLocator(4)
-    round_numbers = [float(number) for number in locator.tick_values(low, high) if low <= number <= high]
-    ticks = scale.ticks or {f"{number:g}": number for number in round_numbers}
-    if scale.logarithmic:
-        positions, ticks = np.log(positions), {name: float(np.log(position)) for name, position in ticks.items()}
-        low, high = float(np.log(low)), float(np.log(high))
-    spread = (high - low) or 1.0  # [64] and 64 are two values with the same position
-    tick_heights = {name: (position - low) / spread for name, position in ticks.items()}
-    heights = np.where(missing, MISSING_POSITION, (positions - low) / spread)
-    return heights, tick_heights | ({"none": MISSING_POSITION} if missing.any() else {})
-
-
-def _draw_vertical_axis(axes: Axes, number: int, name: str, ticks: Mapping[str, float], *, boxed: bool) -> None:
-    """Draws a vertical axis with its name below it, and the labels of its values, with a background if `boxed`."""
-    axes.plot((number, number), (0, 1), color=style.SOFT, linewidth=1, zorder=4)
-    centered: dict[str, Any] = {"ha": "center", "va": "top"}
-    name = style.shorten(name, MAX_TICK_LENGTH)
-    style.annotate(axes, name, (number, -0.16), size=style.TEXT, color=style.INK, **centered)
-    background = {"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": style.FAINT, "alpha": 0.8}
-    for text, height in ticks.items():
-        label, box = style.shorten(text, MAX_TICK_LENGTH), background if boxed else None
-        style.annotate(axes, label, (number, height), (5, 0), color=style.INK, zorder=5, bbox=box)

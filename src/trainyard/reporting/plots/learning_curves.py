@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LABEL_HEIGHT = 12
-"""Vertical distance between labels in typographic points."""
+"""Vertical distance between labels of one line in typographic points."""
+
+
+_NEAR_EDGE = 0.98
+"""A line that ends left of this fraction of the axes is connected to its label by a dotted line."""
 
 
 class LineEnd(NamedTuple):
@@ -101,18 +105,21 @@ def _compute_limits(quantity: str, values: list[float]) -> tuple[float, float]:
 def label_line_ends(axes: Axes, line_ends: Sequence[LineEnd]) -> None:
     """Writes labels to the right of the axes without overlap, each connected to the end of its line.
 
-    The axes must have their final limits.
+    Labels can have several lines. The axes must have their final limits.
     """
     points = [end.point for end in line_ends]
     ends = (axes.transData - axes.transAxes).transform(points).clip(0, 1)  # fractions of the axes
-    gap = LABEL_HEIGHT / style.POINTS_PER_INCH * axes.figure.dpi / axes.bbox.height
+    lines = max(end.label.count("\n") + 1 for end in line_ends)
+    gap = lines * LABEL_HEIGHT / style.POINTS_PER_INCH * axes.figure.dpi / axes.bbox.height
     heights = spread_labels(ends[:, 1].tolist(), gap)
-    shift = min(1 - max(heights), 0.0) or max(-min(heights), 0.0)
+    overhang = (lines - 1) / lines * gap / 2  # of a label with several lines that is centered at the edge
+    shift = min(1 - overhang - max(heights), 0.0) or max(overhang - min(heights), 0.0)
     for line_end, end, height in zip(line_ends, ends, heights, strict=True):
         line = {"arrowstyle": "-", "color": line_end.colour, "linewidth": 0.7, "alpha": 0.7, "relpos": (0, 0.5)}
+        line |= {"linestyle": ":"} if end[0] < _NEAR_EDGE else {}  # across the plot, it could look like the line
         axes.annotate(
             line_end.label, end, (1.045, height + shift), xycoords="axes fraction", size=style.TEXT,
-            color=line_end.colour, va="center", annotation_clip=False, parse_math=False,
+            color=line_end.colour, va="center", annotation_clip=False, parse_math=False, linespacing=1.0,
             arrowprops=line | {"shrinkA": 1, "shrinkB": 2},
         )  # fmt: skip
 

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 GREY = "#b8b8b8"
-MAX_LABEL_LENGTH = 40
-"""Maximum length of a point's label in characters. Longer labels are shortened."""
+MAX_LINE_LENGTH = 28
+"""Maximum length of a line of a point's label in characters. Longer labels are wrapped onto two lines."""
+MAX_CURVE_LABEL_LENGTH = 24
+"""The same for the labels of learning curves."""
 MAX_ROWS = 20
 """Maximum number of points in the plot of the ranking."""
 OUTLIER_FACTOR = 4.0
@@ -34,8 +36,10 @@ MAX_GREY_LINES = 300
 """Maximum number of grey lines of each kind: points and pruned trials. If there are more, every n-th one is drawn."""
 MAX_HIGHLIGHTED = 5
 """Maximum number of best points that are highlighted."""
-_ROW_HEIGHT = 0.27
-"""Height of a row of the ranking in inches."""
+_ROW_HEIGHT, _LINE_HEIGHT = 0.27, 0.08
+"""Height of a row of the ranking, and of a second line of its label, in inches."""
+_MAX_ROW_HEIGHT = 0.5
+"""Maximum height of a row if there are few, in inches."""
 
 
 class PointCurve(NamedTuple):
@@ -79,7 +83,9 @@ def draw_point_curves(
     if objective is None:
         curves.sort(key=lambda curve: curve.mean[-1])
     best, other_curves = curves[: len(style.SERIES)], curves[len(style.SERIES) :]
-    axes = style.build_axes(7.4, 4.0, left=0.74, bottom=0.56, right=1.92, top=0.64)
+    labels = [curve.label for curve in best]
+    right = 0.32 + style.measure_names(labels, style.TEXT)
+    axes = style.build_axes(style.WIDTH, style.HEIGHT, left=0.7, bottom=0.48, right=right, top=0.5)
     last = max(len(curve.mean) for curve in curves)
     set_epoch_axis(axes, last)
     _set_value_axis(axes, metric, best, other_curves)
@@ -92,14 +98,14 @@ def draw_point_curves(
             axes.fill_between(epochs, curve.low, curve.high, color=colour, alpha=0.1, linewidth=0, zorder=2)
         axes.plot(
             epochs, curve.mean, color=colour, linewidth=1.7, zorder=3, solid_capstyle="round",
-            marker=marker if len(curve.mean) == 1 else None, markersize=5,
         )  # fmt: skip
+        axes.plot(len(curve.mean), curve.mean[-1], marker, color=colour, markersize=5, zorder=4, clip_on=False)
         line_ends.append(LineEnd(curve.label, colour, (len(curve.mean), curve.mean[-1])))
     label_line_ends(axes, line_ends)
     low, high = axes.get_ylim()
     hidden = sum(not low <= curve.mean[-1] <= high for curve in other_curves)
     subtitle = _format_curves_subtitle(best, len(other_curves), hidden, objective, len(pruned))
-    style.save_plot(axes, path, format_metric_name(metric), subtitle)
+    style.save_plot(axes, path, format_metric_name(metric), subtitle, whole=True)
     return True
 
 
@@ -115,20 +121,24 @@ def _build_point_curve(point: RankedPoint, metric: str) -> PointCurve | None:
     values = np.array([row[:epochs] for row in rows])
     mean = values.mean(axis=0)
     deviation = values.std(axis=0, ddof=1) if len(rows) > 1 else np.zeros(epochs)
-    return PointCurve(style.shorten(point.label, MAX_LABEL_LENGTH), mean, mean - deviation, mean + deviation, len(rows))
+    return PointCurve(
+        style.wrap(point.label, MAX_CURVE_LABEL_LENGTH), mean, mean - deviation, mean + deviation, len(rows)
+    )
 
 
 def _set_value_axis(axes: Axes, metric: str, best: Sequence[PointCurve], other_curves: Sequence[PointCurve]) -> None:
     """Sets up the y axis. It includes the best curves, and all others if the metric is a proportion.
 
-    Of other metrics, such as a loss that diverges, it includes the ends of three quarters of the other curves.
+    Of other metrics, such as a loss that diverges, it includes the ends of three quarters of the other curves. The
+    first quarter of the epochs may be outside, because differences at the end would be too small beside its changes.
     """
     from matplotlib.ticker import LogLocator
 
-    low = min(float(curve.low.min()) for curve in best)
-    high = max(float(curve.high.max()) for curve in best)
+    start = max(len(curve.mean) for curve in [*best, *other_curves]) // 4
+    low = min(float(curve.low[min(start, len(curve.low) - 1) :].min()) for curve in best)
+    high = max(float(curve.high[min(start, len(curve.high) - 1) :].max()) for curve in best)
     if is_proportion(metric):
-        low = min([low, *(float(curve.mean.min()) for curve in other_curves)])
+        low = min([low, *(float(curve.mean[min(start, len(curve.mean) - 1) :].min()) for curve in other_curves)])
         high = min(high, 1.0)
     elif other_curves:
         high = max(high, float(np.quantile([curve.mean[-1] for curve in other_curves], 0.75, method="lower")))
@@ -159,13 +169,11 @@ def _format_curves_subtitle(
 ) -> str:
     """Returns the subtitle that explains the lines."""
     seeds = {curve.seeds for curve in best}
-    lines = (
-        f"Mean of {format_range(seeds)} seeds, band: ± standard deviation" if max(seeds) > 1 else "One line per trial"
-    )
-    selection = "the best points" if objective else "lowest final loss"
+    lines = f"Mean of {format_range(seeds)} seeds ± standard deviation" if max(seeds) > 1 else "One seed per line"
+    selection = "the best" if objective else "lowest final loss"
     colours = f". Colours: {selection}. Grey: {other_count:,} more" if other_count else ""
     colours += f", {hidden:,} outside the axis" if hidden else ""
-    return f"{lines}{colours}" + (f". Crosses: {pruned:,} pruned trials" if pruned else "")
+    return f"{lines}{colours}" + (f". Crosses: {pruned:,} pruned" if pruned else "")
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -183,31 +191,46 @@ def draw_ranking(ranking: Ranking, path: Path) -> bool:
     if ranking.objective is None or len(ranking.points) < 2:  # noqa: PLR2004 - a ranking needs two points
         return False
     drawn = ranking.points[:MAX_ROWS]
-    labels = [style.shorten(point.label, MAX_LABEL_LENGTH) for point in drawn]
-    left = style.measure_names(labels, style.TEXT) + 0.2
-    height = _ROW_HEIGHT * (len(drawn) + ranking.has_repeats) + 1.3
-    axes = style.build_axes(left + 5.4, height, left=left, bottom=0.55, right=1.3, top=0.75)
-    low, high = compute_axis_limits(drawn, ranking.objective)
-    axes.set(xlim=(low, high), ylim=(len(drawn) - 0.4, -1.2 if ranking.has_repeats else -0.6))
-    margin: dict[str, Any] = {"coordinates": ("axes fraction", "data")}
+    labels = [style.wrap(point.label, MAX_LINE_LENGTH) for point in drawn]
+    axes = _build_row_axes(labels, extra_rows=int(ranking.has_repeats))
+    axes.set_xlim(compute_axis_limits(drawn, ranking.objective))
     for row, point in enumerate(drawn):
         _draw_point(axes, row, point, filled=point.tied or not ranking.has_repeats)
-        mean = format_mean(statistics.fmean(point.values), point.std, percent=is_proportion(ranking.objective))
-        style.annotate(axes, mean, (1, row), (8, 0), color=style.INK if point.tied else style.SOFT, **margin)
+    _label_means(axes, drawn, ranking.objective)
     if ranking.has_repeats:
-        style.annotate(axes, "mean ± std", (1, -0.8), (8, 0), **margin)
+        style.annotate(axes, "mean ± std", (1, -0.8), (8, 0), coordinates=("axes fraction", "data"))
     style.format_value_axis(axes.xaxis, ranking.objective)
-    style.label_rows(axes, range(len(drawn)), labels, style.TEXT, format_metric_name(ranking.objective))
+    style.label_rows(axes, range(len(drawn)), labels, style.SMALL, format_metric_name(ranking.objective))
     count = len(ranking.points)
-    title = f"The best {len(drawn)} of {count:,} points" if count > len(drawn) else f"Ranking of {count} points"
+    title = f"The best {len(drawn)} of {count:,}" if count > len(drawn) else "Ranking"
     seeds = format_range({point.n for point in drawn})
     subtitle = (
         f"Mean of {seeds} seeds with 95 % interval. Filled: no significant difference from the best (5 %)"
         if ranking.has_repeats
-        else "One seed per point: the differences may be due to chance"
+        else "One seed per row: the differences may be due to chance"
     )
-    style.save_plot(axes, path, title, subtitle)
+    style.save_plot(axes, path, title, subtitle, whole=True)
     return True
+
+
+def _build_row_axes(labels: Sequence[str], extra_rows: int) -> Axes:
+    """Returns axes with a row per label, and empty rows above them. The plot is at least `style.HEIGHT` high."""
+    left, bottom, top = style.measure_names(labels, style.SMALL) + 0.2, 0.48, 0.5
+    row_height = _ROW_HEIGHT + _LINE_HEIGHT * any("\n" in label for label in labels)
+    rows = len(labels) + extra_rows
+    height = max(rows * row_height, style.HEIGHT - bottom - top)
+    margin = max(height / min(height / rows, _MAX_ROW_HEIGHT) - rows, 0.0) / 2  # in rows, above and below them
+    axes = style.build_axes(style.WIDTH, height + bottom + top, left=left, bottom=bottom, right=1.35, top=top)
+    axes.set_ylim(len(labels) - 0.5 + margin, -0.5 - extra_rows - margin)
+    return axes
+
+
+def _label_means(axes: Axes, points: Sequence[RankedPoint], objective: str) -> None:
+    """Writes the mean of each point, and whether it was pruned, to the right of its row."""
+    for row, point in enumerate(points):
+        mean = format_mean(statistics.fmean(point.values), point.std, percent=is_proportion(objective))
+        text, colour = f"{mean}, pruned" if point.is_pruned else mean, style.INK if point.tied else style.SOFT
+        style.annotate(axes, text, (1, row), (8, 0), color=colour, coordinates=("axes fraction", "data"))
 
 
 def _draw_point(axes: Axes, row: int, point: RankedPoint, *, filled: bool) -> None:

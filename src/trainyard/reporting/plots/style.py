@@ -7,6 +7,7 @@ positions repeat the information that the colours show.
 from __future__ import annotations
 
 import io
+import textwrap
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -37,6 +38,9 @@ SERIES = ((BLUE, "o"), (VERMILLION, "s"), (GREEN, "^"), (PURPLE, "D"), (ORANGE, 
 TITLE, TEXT, SMALL, TINY = 11.0, 9.0, 8.0, 5.5
 """Font sizes in typographic points. Numbers smaller than `TINY` are not drawn."""
 
+WIDTH, HEIGHT = 6.8, 4.0
+"""Width of the plots of a sweep or comparison, and height of those without rows, in inches. Pages show them in equal
+size."""
 MAX_NAME_LENGTH = 28
 """Maximum length of a class name in characters. Longer names are shortened."""
 CHARACTER_WIDTH = 0.62
@@ -47,6 +51,20 @@ def shorten(name: str, length: int) -> str:
     """Returns a name with at most `length` characters. If necessary, an ellipsis replaces the middle."""
     tail = (length - 1) // 3  # names often differ at the end
     return name if len(name) <= length else f"{name[: length - 1 - tail]}…{name[-tail:]}"
+
+
+def wrap(label: str, length: int) -> str:
+    """Returns a label on one line or, if it has more than `length` characters, on two of about the same length.
+
+    In still longer labels, an ellipsis replaces what does not fit.
+    """
+    if len(label) <= length:
+        return label
+    widths = range(-(-len(label) // 2), length + 1)
+    wrapped = (textwrap.wrap(label, width, break_long_words=False) for width in widths)
+    fitting = (lines for lines in wrapped if len(lines) <= 2 and max(map(len, lines)) <= length)  # noqa: PLR2004
+    lines = next(fitting, None) or textwrap.wrap(label, length, max_lines=2, placeholder=" …", break_long_words=False)
+    return "\n".join(shorten(line, length) for line in lines)
 
 
 def build_figure(width: float, height: float) -> Figure:
@@ -69,7 +87,8 @@ def build_axes(
 
 def measure_names(names: Iterable[str], size: float) -> float:
     """Returns the approximate width of the longest name in inches. The font size is in typographic points."""
-    return max(map(len, names)) * CHARACTER_WIDTH * size / POINTS_PER_INCH
+    lines = (line for name in names for line in name.split("\n"))
+    return max(map(len, lines)) * CHARACTER_WIDTH * size / POINTS_PER_INCH
 
 
 def label_rows(axes: Axes, positions: Sequence[float], names: Sequence[str], size: float, xlabel: str) -> None:
@@ -127,29 +146,38 @@ def format_value_axis(axis: Axis, metric: str) -> None:
         axis.set_major_formatter(lambda share, _: f"{100 * share:.6g} %")
 
 
-def add_headline(axes: Axes, title: str, subtitle: str, *, over: float = 0.0) -> None:
-    """Adds a title and a smaller subtitle, which may be empty, above the axes, aligned with their left edge.
+def add_headline(axes: Axes, title: str, subtitle: str, *, over: float = 0.0, left: float = 0.0) -> None:
+    """Adds a title and a smaller subtitle, which may be empty, above the axes.
 
-    `over` is the space between subtitle and axes, for example for a legend, in typographic points.
+    In typographic points, `over` is the space between subtitle and axes, for example for a legend, and `left` the
+    distance of the text from the left edge of the axes.
     """
     above: dict[str, Any] = {"coordinates": "axes fraction", "va": "bottom"}
     height = (22 if subtitle else 8) + over
-    annotate(axes, title, (0, 1), (0, height), size=TITLE, color=INK, weight="bold", **above)
-    annotate(axes, subtitle, (0, 1), (0, 8 + over), **above)
+    annotate(axes, title, (0, 1), (-left, height), size=TITLE, color=INK, weight="bold", **above)
+    annotate(axes, subtitle, (0, 1), (-left, 8 + over), **above)
 
 
-def save_plot(axes: Axes, path: Path, title: str, subtitle: str, *, over: float = 0.0, exact: bool = False) -> None:
-    """Adds a headline above the axes, and writes their figure; see `add_headline` and `save_figure`."""
-    add_headline(axes, title, subtitle, over=over)
-    save_figure(axes.figure, path, exact=exact)
+def save_plot(
+    axes: Axes, path: Path, title: str, subtitle: str, *, over: float = 0.0, exact: bool = False, whole: bool = False
+) -> None:
+    """Adds a headline above the axes, and writes their figure; see `add_headline` and `save_figure`.
+
+    The headline is aligned with the axes or, with `whole`, with the figure.
+    """
+    left = axes.bbox.x0 / axes.figure.dpi * POINTS_PER_INCH if whole else 0.0
+    add_headline(axes, title, subtitle, over=over, left=left)
+    save_figure(axes.figure, path, exact=exact, whole=whole)
 
 
-def save_figure(figure: Figure | SubFigure, path: Path, *, exact: bool = False) -> None:
+def save_figure(figure: Figure | SubFigure, path: Path, *, exact: bool = False, whole: bool = False) -> None:
     """Writes a figure as PNG. The image is extended to include everything that was drawn, plus a margin.
 
-    The colours are reduced to a palette of `PALETTE_SIZE`, with which a figure of lines and text takes about a third of
-    the space. With `exact`, for figures with images, no colour changes: only a figure of few colours has a palette.
+    Without `whole`, empty borders of the figure are cut off. The colours are reduced to a palette of `PALETTE_SIZE`,
+    with which a figure of lines and text takes about a third of the space. With `exact`, for figures with images, no
+    colour changes: only a figure of few colours has a palette.
     """
+    from matplotlib.transforms import Bbox
     from PIL import Image
 
     set_fonts(figure)
@@ -157,7 +185,8 @@ def save_figure(figure: Figure | SubFigure, path: Path, *, exact: bool = False) 
     with warnings.catch_warnings():  # of missing characters; see `describe_missing_font`
         warnings.filterwarnings("ignore", "Glyph .* missing")
         renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]  # an Agg canvas; see `build_figure`
-        box = figure.get_tightbbox(renderer).padded(PADDING)  # bbox_inches="tight" would draw the figure once more
+        box = figure.get_tightbbox(renderer)  # bbox_inches="tight" would draw the figure once more
+        box = (Bbox.union([box, figure.figure.bbox_inches]) if whole else box).padded(PADDING)
         figure.canvas.print_figure(buffer, format="png", bbox_inches=box, pil_kwargs={"compress_level": 0})
     with Image.open(buffer) as png:
         image = png.convert("RGB")
