@@ -6,12 +6,12 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from trainyard.cli.image_data import verify_cache
 from trainyard.errors import ConfigError, DatasetError
+from trainyard.system import print_next_steps, print_rows, print_styled
 
 if TYPE_CHECKING:
     from trainyard.data import DownloadableDataset
@@ -52,7 +52,8 @@ def list_data() -> None:
         if issubclass(component, DownloadableDataset):
             location = _describe_location(component())
         table.add_row(Text(name, style="bold"), Text(description), Text(location))
-    Console(highlight=False).print(table)
+    print_rows(table)
+    print_next_steps({"train": "trainyard train dataset=digits"})
 
 
 def fetch_data(names: Names = None) -> None:
@@ -60,7 +61,8 @@ def fetch_data(names: Names = None) -> None:
     for dataset in _select_published(names):
         local_copy = dataset.load_local()
         _, location = local_copy or dataset.download_missing(progress=sys.stderr.isatty())
-        typer.echo(f"{dataset.name}: {'already' if local_copy else 'downloaded, now'} in {location}, verified")
+        print_styled(f"{dataset.name}: {'already' if local_copy else 'downloaded, now'} in {location}, verified")
+    _print_next_steps(names)
 
 
 def verify_data(names: Names = None) -> None:
@@ -72,16 +74,23 @@ def verify_data(names: Names = None) -> None:
         if config.load_local() is not None:
             dataset = config.load(progress=False)
             shape = " x ".join(map(str, dataset.spec.image_shape))
-            typer.echo(
+            print_styled(
                 f"{config.name}: {len(dataset.train):,} training and {len(dataset.test):,} test images, {shape}, "
                 f"{dataset.spec.classes} classes, complete, in {dataset.source}\n  digest {dataset.digest}"
             )
         elif names:
             raise DatasetError(f"{config.name}: not on this machine. Download it: trainyard data fetch {config.name}")
         else:
-            typer.echo(f"{config.name}: not on this machine")
+            print_styled(f"{config.name}: not on this machine")
     if not names:
         verify_cache()
+    _print_next_steps(names)
+
+
+def _print_next_steps(names: list[str] | None) -> None:
+    """Prints the command that trains with the first of some data sets, which are on this machine."""
+    for name in (names or ())[:1]:
+        print_next_steps({"train": f"trainyard train dataset={name}"})
 
 
 def _select_published(names: list[str] | None) -> list[DownloadableDataset]:

@@ -7,6 +7,7 @@ import os
 import typer
 
 from trainyard.cli.app import RunReference, StoreUri
+from trainyard.system import print_styled
 
 
 def report(run: RunReference, *, uri: StoreUri = None) -> None:
@@ -16,5 +17,5 @@ def report(run: RunReference, *, uri: StoreUri = None) -> None:
     from trainyard.tracking import TrackingStore
 
     prepare_hydra()
-    file = report_run(run, None if uri is None else TrackingStore.from_option(uri), typer.echo)
+    file = report_run(run, None if uri is None else TrackingStore.from_option(uri), print_styled)
     typer.echo(os.path.relpath(file))
