@@ -57,7 +57,15 @@ def compare(
     ] = None,
     uri: StoreUri = None,
 ) -> None:
-    """Compare runs: settings, results, and whether the differences are significant."""
+    """Compare runs: settings, results, and whether the differences are significant.
+
+    Select runs by their IDs or folders, or with --experiment, --sweep or --filter.
+
+    Examples:
+      trainyard compare --experiment quickstart
+      trainyard compare --sweep widths --best 5
+      trainyard compare RUN_ID OTHER_ID --html compared.html
+    """
     from trainyard.analysis import Selection, check_page_path, compare_selection
     from trainyard.tracking import TrackingStore
 

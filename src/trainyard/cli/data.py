@@ -57,7 +57,11 @@ def list_data() -> None:
 
 
 def fetch_data(names: Names = None) -> None:
-    """Download published data sets that are not on this machine yet: `data fetch mnist`."""
+    """Download published data sets that are not on this machine yet.
+
+    Examples:
+      trainyard data fetch mnist
+    """
     for dataset in _select_published(names):
         local_copy = dataset.load_local()
         _, location = local_copy or dataset.download_missing(progress=sys.stderr.isatty())
@@ -68,7 +72,11 @@ def fetch_data(names: Names = None) -> None:
 def verify_data(names: Names = None) -> None:
     """Verify downloaded data sets against their published digests, and the cache of decoded images.
 
-    Example: `data verify mnist`. With names, only these data sets are verified.
+    With names, only these data sets are verified.
+
+    Examples:
+      trainyard data verify
+      trainyard data verify mnist
     """
     for config in _select_published(names):
         if config.load_local() is not None:

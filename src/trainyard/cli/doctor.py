@@ -30,7 +30,12 @@ def doctor(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> int:
-    """Check this machine, the caches and the tracking store for problems, and suggest fixes."""
+    """Check this machine, the caches and the tracking store for problems, and suggest fixes.
+
+    Examples:
+      trainyard doctor
+      trainyard doctor --fix
+    """
     from trainyard.doctor import FIX_COMMAND, Severity, apply_fixes, run_checks
 
     console = Console(highlight=False, quiet=as_json)

@@ -22,7 +22,11 @@ def export(
     *,
     uri: StoreUri = None,
 ) -> None:
-    """Export a run's model, scores and report to a folder, with a README that explains how to load the model."""
+    """Export a run's model, scores and report to a folder, with a README that explains how to load the model.
+
+    Examples:
+      trainyard export RUN_ID digits
+    """
     from trainyard.runs import MODEL_FILE
     from trainyard.serving import export_run
     from trainyard.tracking import TrackingStore
@@ -45,7 +49,11 @@ def promote(
     ] = None,
     uri: StoreUri = None,
 ) -> None:
-    """Verify the weights of a run's model, and register the model in MLflow's model registry."""
+    """Verify the weights of a run's model, and register the model in MLflow's model registry.
+
+    Examples:
+      trainyard promote RUN_ID digits --alias champion
+    """
     from trainyard.serving import promote_run
     from trainyard.tracking import TrackingStore
 

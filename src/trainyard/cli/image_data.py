@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 def check_data(
     path: Annotated[
         Path,
-        typer.Argument(help="Folder of images, npz file or folder of idx files, as in `dataset.path`.", metavar="PATH"),
+        typer.Argument(help="Folder of images, npz file, or folder of idx files.", metavar="PATH"),
     ],
     test_fraction: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, metavar="FRACTION", help="As `dataset.test_fraction`, for data without test images."
+            min=0,
+            max=1,
+            metavar="FRACTION",
+            help="Fraction of the images to use as test images, if the data has none.",
         ),
     ] = None,
 ) -> int:
@@ -39,6 +42,10 @@ def check_data(
 
     Reads everything. Lists the classes, the numbers of images, their sizes, what is unusual, the number of identical
     images in train and test, and all problems. The exit code is 1 if there are problems.
+
+    Examples:
+      trainyard data check birds
+      trainyard data check birds.npz --test-fraction 0.2
     """
     from trainyard.data import check_arrays, check_image_folder, find_array_config
 

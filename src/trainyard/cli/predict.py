@@ -72,7 +72,12 @@ def predict(
     ] = None,
     uri: StoreUri = None,
 ) -> None:
-    """Predict the classes of images: `predict RUN_ID digit.png`."""
+    """Predict the classes of images with a trained model.
+
+    Examples:
+      trainyard predict RUN_ID digit.png
+      trainyard predict RUN_ID photos --resize --plot photos.png
+    """
     from trainyard.serving import (
         ImageConversion,
         are_images_resized,

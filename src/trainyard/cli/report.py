@@ -11,7 +11,11 @@ from trainyard.system import print_styled
 
 
 def report(run: RunReference, *, uri: StoreUri = None) -> None:
-    """Draw the plots and write the report of a finished run that has none, and log them to its MLflow run."""
+    """Draw the plots and write the report of a finished run that has none, and log them to its MLflow run.
+
+    Examples:
+      trainyard report RUN_ID
+    """
     from trainyard.config import prepare_hydra
     from trainyard.runs import report_run
     from trainyard.tracking import TrackingStore

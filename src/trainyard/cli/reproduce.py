@@ -37,7 +37,8 @@ def reproduce(
         ),
     ],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="Overrides for all runs, as in `sweep`.", metavar="OVERRIDE")
+        list[str] | None,
+        typer.Argument(help="Changes of the config, each as FIELD=VALUE.", metavar="OVERRIDE"),
     ] = None,
     *,
     seeds: Annotated[
@@ -50,7 +51,12 @@ def reproduce(
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over; do not resume interrupted sweeps.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all figures and verdicts as JSON.")] = False,
 ) -> int:
-    """Train a recipe with many seeds, and compare the results with a published claim or a target."""
+    """Train a recipe with many seeds, and compare the results with a published claim or a target.
+
+    Examples:
+      trainyard reproduce mnist_baseline
+      trainyard reproduce mnist_baseline --seeds 20 hydra.launcher.n_jobs=4
+    """
     from trainyard.analysis import EXPERIMENTS, PAGE, reproduce_experiment, write_index
     from trainyard.cli.sweep.command import run_and_print_sweep
     from trainyard.runs import build_store_command

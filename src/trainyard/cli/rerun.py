@@ -31,7 +31,10 @@ _LABEL = 16
 def rerun(
     run: RunReference,
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="Overrides of the run's config, as in `train`.", metavar="OVERRIDE")
+        list[str] | None,
+        typer.Argument(
+            help="Changes of the run's config, each as FIELD=VALUE, such as `training.epochs=20`.", metavar="OVERRIDE"
+        ),
     ] = None,
     *,
     verify: Annotated[
@@ -40,7 +43,12 @@ def rerun(
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
     uri: StoreUri = None,
 ) -> int:
-    """Repeat a logged run, and compare the two runs: `rerun RUN_ID --verify`."""
+    """Repeat a logged run, and compare the two runs.
+
+    Examples:
+      trainyard rerun RUN_ID --verify
+      trainyard rerun RUN_ID training.epochs=20
+    """
     from trainyard.analysis import plan_rerun, run_rerun
     from trainyard.runs import ScreenProgress, print_result
     from trainyard.tracking import TrackingStore

@@ -19,7 +19,12 @@ def sync(
         str | None, typer.Option(metavar="URI", help="Tracking store. [default: the one in the config of each run]")
     ] = None,
 ) -> int:
-    """Upload runs that are missing or incomplete in the tracking store: `sync outputs`."""
+    """Upload runs that are missing or incomplete in the tracking store.
+
+    Examples:
+      trainyard sync outputs
+      trainyard sync outputs --to http://host:5000
+    """
     from trainyard.config import prepare_hydra
     from trainyard.runs import LiveRunError, build_store_command, find_run_folders, sync_run
     from trainyard.tracking import TrackingStore

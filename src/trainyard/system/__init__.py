@@ -52,6 +52,7 @@ from trainyard.system.tensorflow_setup import (
     uses_onednn,
 )
 from trainyard.system.terminal import (
+    continue_command,
     print_error,
     print_heading,
     print_labelled,

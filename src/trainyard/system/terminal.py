@@ -74,12 +74,12 @@ def print_next_steps(commands: Mapping[str, str], *, console: Console | None = N
     for title, command in commands.items():
         if below:
             console.print(Text(title, "dim"))
-            console.print(Text(f"  {_continue_command(command, console.width - 2)}"), soft_wrap=True)
+            console.print(Text(f"  {continue_command(command, console.width - 2)}"), soft_wrap=True)
         else:
             console.print(Text.assemble((f"{title:{_LABEL_WIDTH - 1}} ", "dim"), command), soft_wrap=True)
 
 
-def _continue_command(command: str, width: int) -> str:
+def continue_command(command: str, width: int) -> str:
     """Returns a command on several lines of at most `width` characters, continued with backslashes.
 
     Words are not broken, so a line with a longer word is longer.
