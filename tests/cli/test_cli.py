@@ -61,7 +61,7 @@ def test_train_prints_its_stages_the_results_and_the_command_for_the_ui():
     assert "accuracy/val" in text
     assert f"accuracy  {run.data.metrics['accuracy/test']:.4f} on 300 test images" in text
     assert f"run       {run.info.run_name}, {run.info.run_id}" in text
-    assert text.splitlines()[-1].split() == ["see", "it", "trainyard", "ui"]
+    assert text.endswith("\nNext steps\ncompare   trainyard compare --experiment tiny\nsee it    trainyard ui\n")
     report = Path("outputs/tiny").glob("*/classification_report.txt")
     assert next(report).read_text().rstrip() in text
     assert "\x1b[" not in text  # plain lines without a terminal
@@ -210,7 +210,7 @@ def test_flags_can_be_anywhere_and_a_failed_trial_does_not_stop_the_others_in_th
     statuses = {run.data.params["optimizer.learning_rate"]: run.info.status for run in trials}
     assert statuses == {"1e+30": "FAILED", "0.01": "FINISHED", "0.02": "FINISHED"}
     assert {run.info.run_name for run in trials} == {"lr1e+30", "lr0.01", "lr0.02"}
-    assert done.stdout.splitlines()[-1].startswith("failed    trial 1,")
+    assert "\nfailed    trial 1," in done.stdout
     assert len(list(Path("sweeps").glob("tiny-*/trials/*/config.yaml"))) == len(trials) == 3
 
 

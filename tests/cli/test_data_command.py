@@ -13,18 +13,17 @@ def local_mnist(tiny_mnist, monkeypatch):
     return tiny_mnist
 
 
-def test_the_list_shows_the_location_of_each_data_set(local_mnist, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "250")
+def test_the_list_shows_the_location_of_each_data_set(local_mnist, capsys):
     list_data()
-    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    lines = {line.partition(" ")[0]: line for line in capsys.readouterr().out.splitlines()}
     assert str(local_mnist) in lines["mnist"]
     assert "not downloaded: trainyard data fetch kmnist" in lines["kmnist"]
     assert "no download needed" in lines["digits"]
     assert "dataset.path" in lines["npz"]
+    assert lines["train"].split() == ["train", "trainyard", "train", "dataset=digits"]
 
 
-def test_a_damaged_data_set_is_listed_as_damaged_and_fails_verification(local_mnist, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "400")
+def test_a_damaged_data_set_is_listed_as_damaged_and_fails_verification(local_mnist, capsys):
     (local_mnist / "train-labels-idx1-ubyte.gz").write_bytes(b"no")
     list_data()
     assert "damaged: " in capsys.readouterr().out
@@ -50,6 +49,7 @@ def test_fetch_downloads_only_data_sets_that_are_missing(local_mnist, use_tiny_f
     output = capsys.readouterr().out
     assert f"mnist: already in {local_mnist}, verified" in output
     assert "kmnist: downloaded, now in the cache, verified" in output
+    assert "train     trainyard train dataset=mnist\n" in output
     assert downloaded == ["kmnist"]
 
 

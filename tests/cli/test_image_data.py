@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import struct
 from pathlib import Path
@@ -13,6 +14,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from trainyard.cli.commands import app
+from trainyard.cli.hydra_arguments import parse_arguments
+from trainyard.cli.train import compose_job
+from trainyard.config import normalize_overrides
 from trainyard.data import ImageFolder, load_dataset
 
 ROOT = Path("birds")
@@ -90,6 +94,8 @@ def test_check_of_arrays_lists_classes_sizes_notices_and_identical_images(save, 
     assert f"width x height: 4 x 5 pixels, {extent}" in output
     assert "identical to a training image: 2\n" in output
     assert "no problems" in output
+    dataset, path = ("npz", "birds.npz") if save is _save_npz else ("idx", "idx")
+    assert output.endswith(f"Next steps\ntrain     trainyard train dataset={dataset} dataset.path={path}\n")
     assert not Path("outputs").exists()
 
 
@@ -163,6 +169,18 @@ def test_check_explains_an_invalid_layout(change, message):
     assert code == 1
     assert message in output
     assert "1 problem\n" in output
+
+
+@pytest.mark.parametrize("name", ["my birds", "crows, gulls", "it's $HOME", "007", "a=b", "[x]"])
+def test_the_command_after_a_check_trains_with_any_path(name):
+    ROOT.rename(name)
+    code, output = _run("check", f"{name}/train", "--test-fraction", "0.25")
+    assert code == 0
+    _, _, command = output.rpartition("train     ")
+    words = shlex.split(command)
+    assert words[:2] == ["trainyard", "train"]
+    config, _ = compose_job(parse_arguments(normalize_overrides(words[2:])), normalize_overrides(words[2:]))
+    assert (config.dataset.path, config.dataset.test_fraction) == (f"{name}/train", 0.25)
 
 
 def test_check_accepts_a_test_fraction():

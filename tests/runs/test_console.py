@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
-from rich.console import Console
 
 from trainyard.data.dataset import DataSpec
 from trainyard.evaluation.scoring import score_predictions
-from trainyard.runs import ScreenProgress, print_labelled
+from trainyard.runs import ScreenProgress
 from trainyard.runs.console import _shorten_report
 
 
@@ -34,25 +31,3 @@ def test_other_progress_bars_are_visible_while_the_data_is_loaded(monkeypatch):
             drawing.append(progress._bars.live.is_started)
     assert drawing == [True, False, True]
     assert not progress._bars.live.is_started
-
-
-@pytest.mark.parametrize(
-    ("width", "lines"),
-    [
-        (60, ["time      21.4 s, of which training 0.4 s"]),
-        (30, ["time      21.4 s, of which", "          training 0.4 s"]),
-        (12, ["time", "21.4 s, of", "which", "training 0.4", "s"]),
-    ],
-)
-def test_labelled_lines_are_wrapped_between_words(width, lines):
-    console = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None, highlight=False)
-    print_labelled(console, "time", "21.4 s, of which training 0.4 s")
-    assert [line.rstrip() for line in console.file.getvalue().splitlines()] == lines
-
-
-def test_commands_and_lines_without_a_terminal_are_not_wrapped():
-    text = "trainyard train --config-dir sweeps/t/conf"
-    for is_terminal, is_command in ((True, True), (False, False)):
-        console = Console(file=io.StringIO(), force_terminal=is_terminal, width=20, color_system=None, highlight=False)
-        print_labelled(console, "train it", text, is_command=is_command)
-        assert console.file.getvalue() == f"train it  {text}\n"

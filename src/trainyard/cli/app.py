@@ -21,8 +21,15 @@ from typer.core import TyperCommand, TyperGroup
 from trainyard.errors import TrainyardError, describe_interrupt, find_exit_code
 from trainyard.system import ignore_signals, print_error, raise_on_signals
 
-_GETTING_STARTED = """Start with `trainyard train experiment=quickstart`, which needs no download, and view the run with
-`trainyard ui`. `trainyard train --help` lists all groups and fields."""
+_HELP = """Train, compare and verify Keras experiments that are described in YAML.
+
+Start with the first example, which needs no download. The help of a command: trainyard COMMAND --help
+
+Examples:
+  trainyard train experiment=quickstart
+  trainyard compare --experiment quickstart
+  trainyard ui
+"""
 
 RunReference = Annotated[str, typer.Argument(help="ID or folder of the run.", metavar="RUN")]
 StoreUri = Annotated[
@@ -31,30 +38,27 @@ StoreUri = Annotated[
 ]
 
 
-class _FlagsWithoutType:
-    """Lists flags in the help without the type ``<bool>``, because they accept no value."""
+class _PlainHelp:
+    """Prints the help of a command in the form of `print_command_help`."""
 
-    def get_params(self, context: Any) -> list[Any]:  # noqa: ANN401 - Typer's copies of Click's classes
-        parameters: list[Any] = super().get_params(context)  # type: ignore[misc]
-        for parameter in parameters:
-            if getattr(parameter, "is_flag", False):
-                parameter.metavar = ""
-        return parameters
+    def format_help(self, context: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002 - Typer's copies of Click's classes
+        from trainyard.cli.command_help import print_command_help
+
+        print_command_help(self, context)
 
 
-class CommandGroup(_FlagsWithoutType, TyperGroup):
+class CommandGroup(_PlainHelp, TyperGroup):
     """A command with subcommands."""
 
 
-class _Command(_FlagsWithoutType, TyperCommand):
+class _Command(_PlainHelp, TyperCommand):
     """A command without subcommands."""
 
 
 app = typer.Typer(
     name="trainyard",
     cls=CommandGroup,
-    help="Train, compare and verify Keras experiments that are described in YAML.",
-    epilog=_GETTING_STARTED,
+    help=_HELP,
     context_settings={"help_option_names": ["--help", "-h"]},
     no_args_is_help=True,
     add_completion=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from typing import Any, NoReturn
 
 import typer
 
@@ -27,6 +28,8 @@ from trainyard.cli.app import CommandGroup, add_command, app
 from trainyard.errors import ConfigError
 from trainyard.system import ignore_signals, mark_process_owned, print_error
 
+_USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+"""The class of Typer's errors about arguments and options, which Typer does not export."""
 _HYDRA_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
 """Click settings of a command that passes its arguments to Hydra's parser."""
 
@@ -72,7 +75,17 @@ def run_command_line() -> None:
             print_error(ConfigError(f"{word!r} is not a command. Did you mean 'trainyard train {word}'?"))
             raise SystemExit(ConfigError.exit_code)
     try:
-        app()
+        raise SystemExit(app(prog_name="trainyard", standalone_mode=False) or 0)
+    except _USAGE_ERROR as error:
+        _exit_on_usage_error(error)
     finally:
         ignore_signals()  # the exit code is final: a signal must not replace it while the interpreter exits
         gc.freeze()  # a collection at exit would take one to two seconds
+
+
+def _exit_on_usage_error(error: Any) -> NoReturn:  # noqa: ANN401 - Typer's class is private
+    """Prints an error about arguments and options in the form of all errors, and exits. An empty one is not printed."""
+    if message := error.format_message():
+        command = error.ctx.command_path if error.ctx else "trainyard"
+        print_error(ConfigError(f"{message.rstrip('.')}{'' if message.endswith('?') else '.'} Help: {command} --help"))
+    raise SystemExit(error.exit_code)

@@ -15,11 +15,12 @@ import typer
 
 from trainyard.cli.app import StoreUri, complete_sweep
 from trainyard.errors import ConfigError
-from trainyard.system import print_heading, print_styled
+from trainyard.system import print_heading, print_next_steps, print_styled
 
 if TYPE_CHECKING:
-    from trainyard.analysis import Comparison
+    from trainyard.analysis import Comparison, Selection
     from trainyard.evaluation import RankedPoint
+    from trainyard.tracking import TrackingStore
 
 
 def compare(
@@ -56,7 +57,15 @@ def compare(
     ] = None,
     uri: StoreUri = None,
 ) -> None:
-    """Compare runs: settings, results, and whether the differences are significant."""
+    """Compare runs: settings, results, and whether the differences are significant.
+
+    Select runs by their IDs or folders, or with --experiment, --sweep or --filter.
+
+    Examples:
+      trainyard compare --experiment quickstart
+      trainyard compare --sweep widths --best 5
+      trainyard compare RUN_ID OTHER_ID --html compared.html
+    """
     from trainyard.analysis import Selection, check_page_path, compare_selection
     from trainyard.tracking import TrackingStore
 
@@ -81,6 +90,8 @@ def compare(
         _print_csv(comparison)
     else:
         _print_comparison(comparison, html)
+        if html is None:
+            print_next_steps({"page": _build_page_command(selection, by, best, store)})
 
 
 def _print_comparison(comparison: Comparison, html: Path | None) -> None:
@@ -104,11 +115,28 @@ def _print_comparison(comparison: Comparison, html: Path | None) -> None:
         print_styled(pair.format_verdict())
         for diff in sorted(pair.group_by_class(), key=lambda diff: diff.worsened - diff.improved):
             if diff.improved or diff.worsened:
-                typer.echo(f"  {diff.name}: {diff.improved} became correct, {diff.worsened} became wrong")
+                print_styled(f"  {diff.name}: {diff.improved} became correct, {diff.worsened} became wrong")
     for note in comparison.notes:
         print_styled(note, "dim")
     if html:
-        typer.echo(f"page  {os.path.relpath(html)}")
+        print_styled(f"page  {os.path.relpath(html)}")
+
+
+def _build_page_command(selection: Selection, by: str | None, best: int | None, store: TrackingStore) -> str:
+    """Returns the command that writes the page of the same comparison."""
+    from trainyard.runs import build_store_command
+
+    options = {
+        "--experiment": selection.experiment,
+        "--sweep": selection.sweep,
+        "--filter": selection.filter_string,
+        "--test-data": selection.test_data,
+        "--by": by,
+        "--best": best,
+        "--html": "compared.html",
+    }
+    words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
+    return build_store_command("compare", *selection.references, *words, uri=store.uri)
 
 
 def _print_csv(comparison: Comparison) -> None:

@@ -61,7 +61,12 @@ def completion(
         Literal["bash", "zsh", "fish"], typer.Argument(help="Shell: `bash`, `zsh` or `fish`.", metavar="SHELL")
     ],
 ) -> None:
-    """Print a completion script for commands and overrides: `eval "$(trainyard completion bash)"`."""
+    """Print the script by which a shell completes commands and overrides.
+
+    Examples:
+      eval "$(trainyard completion bash)"
+      trainyard completion fish | source
+    """
     typer.echo(SCRIPTS[shell].strip())
 
 

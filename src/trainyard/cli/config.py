@@ -37,7 +37,12 @@ def show_schema(
         typer.Option(metavar="FILE", help="Write to this file. [default: stdout]", autocompletion=complete_path),
     ] = None,
 ) -> None:
-    """Print a reference or a JSON Schema of all config fields, including your plugins and `./conf`."""
+    """Print a reference or a JSON Schema of all config fields, including your plugins and `./conf`.
+
+    Examples:
+      trainyard config schema --out config.md
+      trainyard config schema --format json --out schema.json
+    """
     from trainyard.config import build_json_schema, describe_config, render_config_page
     from trainyard.models import describe_layers
 

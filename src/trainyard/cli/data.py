@@ -6,12 +6,12 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from trainyard.cli.image_data import verify_cache
 from trainyard.errors import ConfigError, DatasetError
+from trainyard.system import print_next_steps, print_rows, print_styled
 
 if TYPE_CHECKING:
     from trainyard.data import DownloadableDataset
@@ -52,36 +52,53 @@ def list_data() -> None:
         if issubclass(component, DownloadableDataset):
             location = _describe_location(component())
         table.add_row(Text(name, style="bold"), Text(description), Text(location))
-    Console(highlight=False).print(table)
+    print_rows(table)
+    print_next_steps({"train": "trainyard train dataset=digits"})
 
 
 def fetch_data(names: Names = None) -> None:
-    """Download published data sets that are not on this machine yet: `data fetch mnist`."""
+    """Download published data sets that are not on this machine yet.
+
+    Examples:
+      trainyard data fetch mnist
+    """
     for dataset in _select_published(names):
         local_copy = dataset.load_local()
         _, location = local_copy or dataset.download_missing(progress=sys.stderr.isatty())
-        typer.echo(f"{dataset.name}: {'already' if local_copy else 'downloaded, now'} in {location}, verified")
+        print_styled(f"{dataset.name}: {'already' if local_copy else 'downloaded, now'} in {location}, verified")
+    _print_next_steps(names)
 
 
 def verify_data(names: Names = None) -> None:
     """Verify downloaded data sets against their published digests, and the cache of decoded images.
 
-    Example: `data verify mnist`. With names, only these data sets are verified.
+    With names, only these data sets are verified.
+
+    Examples:
+      trainyard data verify
+      trainyard data verify mnist
     """
     for config in _select_published(names):
         if config.load_local() is not None:
             dataset = config.load(progress=False)
             shape = " x ".join(map(str, dataset.spec.image_shape))
-            typer.echo(
+            print_styled(
                 f"{config.name}: {len(dataset.train):,} training and {len(dataset.test):,} test images, {shape}, "
                 f"{dataset.spec.classes} classes, complete, in {dataset.source}\n  digest {dataset.digest}"
             )
         elif names:
             raise DatasetError(f"{config.name}: not on this machine. Download it: trainyard data fetch {config.name}")
         else:
-            typer.echo(f"{config.name}: not on this machine")
+            print_styled(f"{config.name}: not on this machine")
     if not names:
         verify_cache()
+    _print_next_steps(names)
+
+
+def _print_next_steps(names: list[str] | None) -> None:
+    """Prints the command that trains with the first of some data sets, which are on this machine."""
+    for name in (names or ())[:1]:
+        print_next_steps({"train": f"trainyard train dataset={name}"})
 
 
 def _select_published(names: list[str] | None) -> list[DownloadableDataset]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from textwrap import indent
 
-from rich.console import Console
-from rich.text import Text
-
+from trainyard.cli.command_help import print_help
 from trainyard.config import compose_config, dump_config, list_choices, list_groups
 
 _TRAIN_HELP = """\
@@ -38,8 +36,8 @@ Flags
 _SWEEP_HELP = """\
 Usage: trainyard sweep [FLAGS] [OVERRIDES]
 
-Train every combination of several values in parallel. Each trial runs in a separate process, so a failure does
-not stop the others. To resume an interrupted sweep, run the same command again.
+Train every combination of several values in parallel. Each trial runs in a separate process, so a failure does not \
+stop the others. To resume an interrupted sweep, run the same command again.
 
 Examples
   trainyard sweep sweep=widths
@@ -73,18 +71,11 @@ For all groups and fields: trainyard train --help."""
 
 def print_sweep_help(config_dir: Path | None) -> None:
     """Prints the help of ``trainyard sweep``, with the sweeps in an additional config folder."""
-    _print_help(_SWEEP_HELP.format(sweeps=", ".join(list_choices("sweep", config_dir))))
+    print_help(_SWEEP_HELP.format(sweeps=", ".join(list_choices("sweep", config_dir))))
 
 
 def print_train_help(config_dir: Path | None) -> None:
     """Prints the help of ``trainyard train``, with the choices in an additional config folder."""
     groups = [f"  {group + ':':14}{', '.join(list_choices(group, config_dir))}" for group in list_groups(config_dir)]
     fields = dump_config(compose_config(config_dir=config_dir)).rstrip("\n")
-    _print_help(_TRAIN_HELP.format(groups="\n".join(groups), fields=indent(fields, "  ")))
-
-
-def _print_help(message: str) -> None:
-    """Prints a help text. The usage, and the titles above indented lines, are bold."""
-    text = Text(message)
-    text.highlight_regex(r"(?m)^Usage.*|^\S.*(?=\n  )", style="bold")
-    Console(soft_wrap=True, highlight=False).print(text)
+    print_help(_TRAIN_HELP.format(groups="\n".join(groups), fields=indent(fields, "  ")))

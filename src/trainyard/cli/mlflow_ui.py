@@ -31,7 +31,12 @@ def ui(
         ),
     ] = 5000,
 ) -> int:
-    """Start the MLflow UI on the tracking store; only this machine can reach it."""
+    """Start the MLflow UI on the tracking store; only this machine can reach it.
+
+    Examples:
+      trainyard ui
+      trainyard ui --sweep widths
+    """
     from trainyard.sweep import find_sweep
     from trainyard.tracking import (
         SHARE_KEY,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -15,7 +14,7 @@ from rich.text import Text
 
 from trainyard.cli.app import StoreUri
 from trainyard.errors import ConfigError, DatasetError, TrainyardError
-from trainyard.system import print_error
+from trainyard.system import print_error, print_rows, print_styled, print_wrapped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +72,12 @@ def predict(
     ] = None,
     uri: StoreUri = None,
 ) -> None:
-    """Predict the classes of images: `predict RUN_ID digit.png`."""
+    """Predict the classes of images with a trained model.
+
+    Examples:
+      trainyard predict RUN_ID digit.png
+      trainyard predict RUN_ID photos --resize --plot photos.png
+    """
     from trainyard.serving import (
         ImageConversion,
         are_images_resized,
@@ -173,9 +177,9 @@ def _print_table(rows: Sequence[_Row], names: tuple[str, ...], top: int) -> None
             actual = "" if row.label is None else names[row.label]
             cells.append(actual if actual in ("", first[0]) else f"{actual} (wrong)")
         table.add_row(*map(Text, cells))
-    Console(highlight=False, width=None if sys.stdout.isatty() else 10_000).print(table)  # no wrapping in files
+    print_rows(table)
     if correct:
-        typer.echo(f"\naccuracy  {sum(correct) / len(correct):.4f} on {len(correct):,} labelled images")
+        print_styled(f"\naccuracy  {sum(correct) / len(correct):.4f} on {len(correct):,} labelled images")
 
 
 def _draw_predictions(path: Path, rows: Sequence[_Row], predictor: Predictor, top: int) -> None:
@@ -193,4 +197,4 @@ def _draw_predictions(path: Path, rows: Sequence[_Row], predictor: Predictor, to
 
 def _print_note(text: str) -> None:
     """Prints a line to stderr, so that stdout contains only the predictions."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print(Text.assemble(("note ", "bold"), text))
+    print_wrapped(Console(stderr=True, highlight=False), Text(text), Text("note ", "bold"))

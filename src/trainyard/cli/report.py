@@ -7,14 +7,19 @@ import os
 import typer
 
 from trainyard.cli.app import RunReference, StoreUri
+from trainyard.system import print_styled
 
 
 def report(run: RunReference, *, uri: StoreUri = None) -> None:
-    """Draw the plots and write the report of a finished run that has none, and log them to its MLflow run."""
+    """Draw the plots and write the report of a finished run that has none, and log them to its MLflow run.
+
+    Examples:
+      trainyard report RUN_ID
+    """
     from trainyard.config import prepare_hydra
     from trainyard.runs import report_run
     from trainyard.tracking import TrackingStore
 
     prepare_hydra()
-    file = report_run(run, None if uri is None else TrackingStore.from_option(uri), typer.echo)
+    file = report_run(run, None if uri is None else TrackingStore.from_option(uri), print_styled)
     typer.echo(os.path.relpath(file))

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from contextlib import nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
 from trainyard.cli.app import RunReference, StoreUri
+from trainyard.system import print_heading, print_next_steps, print_styled, print_wrapped
 
 if TYPE_CHECKING:
-    from trainyard.analysis import RerunComparison
+    from trainyard.analysis import RerunComparison, RerunResult
+    from trainyard.tracking import TrackingStore
 
 EXIT_NOT_CONFIRMED = 3
 """The exit code if a verification finds that the results are not bitwise identical."""
@@ -26,7 +31,10 @@ _LABEL = 16
 def rerun(
     run: RunReference,
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="Overrides of the run's config, as in `train`.", metavar="OVERRIDE")
+        list[str] | None,
+        typer.Argument(
+            help="Changes of the run's config, each as FIELD=VALUE, such as `training.epochs=20`.", metavar="OVERRIDE"
+        ),
     ] = None,
     *,
     verify: Annotated[
@@ -35,10 +43,14 @@ def rerun(
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
     uri: StoreUri = None,
 ) -> int:
-    """Repeat a logged run, and compare the two runs: `rerun RUN_ID --verify`."""
+    """Repeat a logged run, and compare the two runs.
+
+    Examples:
+      trainyard rerun RUN_ID --verify
+      trainyard rerun RUN_ID training.epochs=20
+    """
     from trainyard.analysis import plan_rerun, run_rerun
     from trainyard.runs import ScreenProgress, print_result
-    from trainyard.system import print_heading
     from trainyard.tracking import TrackingStore
 
     plan = plan_rerun(run, TrackingStore.from_option(uri), overrides or [], verify=verify)
@@ -56,39 +68,57 @@ def rerun(
         typer.echo(json.dumps(record, indent=2))
     else:
         print_comparison(repeated.comparison)
+        print_next_steps(_list_next_steps(run, repeated, plan.store))
     return EXIT_NOT_CONFIRMED if verify and not repeated.is_bitwise else 0
+
+
+def _list_next_steps(original: str, repeated: RerunResult, store: TrackingStore) -> dict[str, str]:
+    """Returns the command that exports a confirmed model, or that shows the differences between the two runs."""
+    from trainyard.runs import build_store_command
+
+    result = repeated.result
+    reference = result.run_id or os.path.relpath(result.folder)
+    if repeated.is_bitwise:
+        return {"export": build_store_command("export", reference, f"model-{result.folder.name}", uri=store.uri)}
+    if repeated.comparison.likeness is None:  # the original run did not finish
+        return {"see it": build_store_command("ui", uri=store.uri)}
+    page = ("--html", "compared.html")
+    return {"compare": build_store_command("compare", original, reference, *page, uri=store.uri)}
 
 
 def print_comparison(comparison: RerunComparison) -> None:
     """Prints how similar two runs are, in which epoch they diverge, and possible causes."""
     from trainyard.analysis import Likeness
-    from trainyard.system import print_heading, print_styled
 
     print_heading("Comparison with the original run")
     likeness = comparison.likeness
     is_bitwise = likeness is Likeness.BITWISE
     print_styled(_format_headline(comparison), "green" if is_bitwise else "bold")
     for part in comparison.different:
-        typer.echo(f"{'result differs':{_LABEL}}{part}")
+        _print_item("result differs", part)
     match comparison.parted:
         case None:
             pass
         case 0:
-            typer.echo("The runs diverge before the first epoch: their initial weights differ")
+            print_styled("The runs diverge before the first epoch: their initial weights differ")
         case 1:
-            typer.echo("The runs diverge in epoch 1")
+            print_styled("The runs diverge in epoch 1")
         case epoch:
-            typer.echo(f"The runs diverge in epoch {epoch}: all earlier metrics are the same")
+            print_styled(f"The runs diverge in epoch {epoch}: all earlier metrics are the same")
     for line in comparison.changed:
-        typer.echo(f"{'changed':{_LABEL}}{line}")
+        _print_item("changed", line)
     causes = comparison.causes
-    label = "differs" if is_bitwise else "possible cause"
     for cause in causes[:_SHOWN_CAUSES]:
-        typer.echo(f"{label:{_LABEL}}{cause}")
+        _print_item("differs" if is_bitwise else "possible cause", str(cause))
     if (hidden_count := len(causes) - _SHOWN_CAUSES) > 0:
-        typer.echo(f"{'':{_LABEL}}and {hidden_count} more")
+        _print_item("", f"and {hidden_count} more")
     if not causes and likeness not in (Likeness.BITWISE, None) and not comparison.changed:
-        typer.echo("No difference in the environment was found. See training.determinism for the guarantees")
+        print_styled("No difference in the environment was found. See training.determinism for the guarantees")
+
+
+def _print_item(label: str, text: str) -> None:
+    """Prints a line of the comparison behind its label."""
+    print_wrapped(Console(highlight=False), Text(text), Text(f"{label:{_LABEL}}"))
 
 
 def _format_headline(comparison: RerunComparison) -> str:

@@ -6,7 +6,7 @@ import typer
 
 
 def train(context: typer.Context) -> int:
-    """Train one model from a config, and log everything to MLflow: `train experiment=quickstart`."""
+    """Train one model from a config, and log everything to MLflow."""
     from trainyard.cli.train import train_command
 
     return train_command(context.args)

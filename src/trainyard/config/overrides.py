@@ -135,6 +135,17 @@ def _format_ambiguous(key: str, value: str) -> str:
     return f"{key}: expected a string, got {value!r}. If it is the string, use {_quote_argument(f'{key}={value}')}"
 
 
+def build_text_argument(key: str, value: str) -> str:
+    """Returns the override that sets a field to a text, as it is typed in a shell; in quotes if it is ambiguous."""
+    argument = f"{key}={value}"
+    try:
+        (override,) = _parse([_normalize(argument)])
+        is_text = not override.is_sweep_override() and override.value() == value
+    except ConfigError:
+        is_text = False
+    return shlex.quote(argument) if is_text else _quote_argument(argument)
+
+
 def _quote(text: str) -> str:
     """Returns a text in quotes of Hydra's grammar."""
     return str(QuotedString(text, Quote.single).with_quotes())

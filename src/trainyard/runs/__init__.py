@@ -1,9 +1,17 @@
 """One run from start to end: its folder, artifacts and tags; resuming, finding and uploading runs."""
 
-from trainyard.runs.console import ScreenProgress, build_ui_command, print_labelled, print_result, run_and_print
+from trainyard.runs.console import ScreenProgress, build_store_command, print_result, run_and_print
 from trainyard.runs.context import TrialInfo, build_provenance_tags
 from trainyard.runs.experiment import run_experiment
-from trainyard.runs.lookup import MODEL_SUFFIXES, find_model, find_run, find_run_folder, find_start_model, load_model
+from trainyard.runs.lookup import (
+    MODEL_FILE,
+    MODEL_SUFFIXES,
+    find_model,
+    find_run,
+    find_run_folder,
+    find_start_model,
+    load_model,
+)
 from trainyard.runs.report import report_run, write_missing_report
 from trainyard.runs.result import RunResult
 from trainyard.runs.resume import load_recorded_overrides

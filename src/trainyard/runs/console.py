@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from rich.cells import cell_len
 from rich.console import Console
-from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
 from rich.text import Text
 
-from trainyard.config import RunConfig, describe_error
+from trainyard.config import RunConfig, build_text_argument, describe_error
 from trainyard.errors import ConfigError, TrainyardError, TrialPruned
 from trainyard.evaluation import MAX_LISTED_CLASSES, EvalResult
 from trainyard.reporting import format_metric
 from trainyard.runs.context import STAGE_TITLES
 from trainyard.runs.experiment import run_experiment
-from trainyard.system import Progress, explain_disk_full, print_error, redact_credentials
+from trainyard.system import (
+    Progress,
+    explain_disk_full,
+    print_error,
+    print_labelled,
+    print_next_steps,
+    print_wrapped,
+    redact_credentials,
+)
 from trainyard.tracking import TrackingStore, load_run_record, names
+from trainyard.training import CHECKPOINTS_FOLDER, find_checkpoints
 
 if TYPE_CHECKING:
     from trainyard.runs.context import TrialInfo
     from trainyard.runs.result import RunResult
 
-_LABEL_WIDTH = 10
-"""The width of the labels of lines, with the space behind them."""
 _EPOCH_METRICS = ("loss/train", "accuracy/train", "loss/val", "accuracy/val")
 
 
@@ -68,7 +73,7 @@ class ScreenProgress(Progress):
 
     def detail(self, text: str) -> None:
         """Prints a line about the current stage."""
-        self._print_indented(text)
+        print_wrapped(self._console, Text(text), Text("  "))
 
     def step(self, epoch: int, epochs: int, step: int, steps: int) -> None:
         """Updates the bar of the current epoch."""
@@ -78,14 +83,7 @@ class ScreenProgress(Progress):
         """Prints the epoch's metrics."""
         metrics_text = "  ".join(f"{name} {metrics[name]:.4f}" for name in _EPOCH_METRICS if name in metrics)
         width = len(str(epochs))
-        self._print_indented(f"epoch {epoch:{width}}/{epochs}  {metrics_text}  {metrics['time/epoch_seconds']:.1f} s")
-
-    def _print_indented(self, text: str) -> None:
-        """Prints an indented line, which is wrapped between words if it is too long for the terminal."""
-        if self._console.is_terminal:
-            self._console.print(Padding(Text(text), (0, 0, 0, 2)), soft_wrap=False)
-        else:
-            self._console.print(Text(f"  {text}"))
+        self.detail(f"epoch {epoch:{width}}/{epochs}  {metrics_text}  {metrics['time/epoch_seconds']:.1f} s")
 
 
 def run_and_print(
@@ -95,7 +93,7 @@ def run_and_print(
     progress: ScreenProgress,
     trial: TrialInfo | None = None,
 ) -> RunResult:
-    """Runs an experiment, and prints its progress and its result.
+    """Runs an experiment, and prints its progress, its result, and unless it is a trial, what to type next.
 
     If it fails, prints the error and raises it again. An interrupt is raised with a note on the status of the run.
     """
@@ -103,11 +101,14 @@ def run_and_print(
         with progress, explain_disk_full(folder):
             result = run_experiment(config, folder=folder, progress=progress, overrides=overrides, trial=trial)
         print_result(result)
+        if trial is None:
+            print_next_steps(_list_next_steps(result))
     except KeyboardInterrupt as interrupt:
         with contextlib.suppress(ConfigError):  # the run has not started
             run = load_run_record(folder)
             status = run.status if run.ended else "KILLED"  # FAILED, if the run failed before the signal
-            interrupt.add_note(f"the run is {status}. Its files are in {os.path.relpath(folder)}")
+            resuming = "" if trial else _describe_resuming(folder)
+            interrupt.add_note(f"the run is {status}. Its files are in {os.path.relpath(folder)}{resuming}")
         raise
     except TrialPruned as error:
         print_error(TrainyardError(f"pruned {error}. The run's files are in {os.path.relpath(folder)}"))
@@ -121,6 +122,13 @@ def run_and_print(
             print_error(TrainyardError(f"the run is FAILED. Its files are in {os.path.relpath(folder)}{hint}"))
         raise
     return result
+
+
+def _describe_resuming(folder: Path) -> str:
+    """Returns the command that resumes an interrupted run, as the end of a message; empty if it has no checkpoint."""
+    if not find_checkpoints(folder / CHECKPOINTS_FOLDER):
+        return ""
+    return f". To resume it: trainyard train {build_text_argument('resume', os.path.relpath(folder))}"
 
 
 def print_result(result: RunResult) -> None:
@@ -147,27 +155,19 @@ def print_result(result: RunResult) -> None:
         "files": os.path.relpath(result.folder),
         "run": f"{result.name}, {result.run_id or 'not tracked'}",
     }
-    if result.run_id:
-        lines["see it"] = build_ui_command(result.tracking_uri)
     for title, text in lines.items():
-        print_labelled(console, title, text, "bold" if title == "accuracy" else "", is_command=title == "see it")
+        print_labelled(console, title, text, "bold" if title == "accuracy" else "")
 
 
-def print_labelled(console: Console, title: str, text: str, style: str = "", *, is_command: bool = False) -> None:
-    """Prints a labelled line. In a terminal it is wrapped between words, except for commands, which are copied."""
-    longest_word = max(map(cell_len, text.split()), default=0)
-    if not console.is_terminal or is_command or longest_word > console.width:  # a path, which is copied
-        console.print(Text.assemble((f"{title:{_LABEL_WIDTH - 1}} ", "dim"), (text, style)), soft_wrap=True)
-        return
-    if longest_word > console.width - _LABEL_WIDTH:
-        console.print(Text(title, "dim"))
-        console.print(Text(text, style), soft_wrap=False)
-        return
-    line = Table.grid()
-    line.add_column(width=_LABEL_WIDTH, style="dim")
-    line.add_column(overflow="fold")
-    line.add_row(title, Text(text, style))
-    console.print(line, soft_wrap=False)
+def _list_next_steps(result: RunResult) -> dict[str, str]:
+    """Returns the commands that compare a run with others and open it in MLflow, or upload it if it is not tracked."""
+    if not result.run_id:
+        return {"upload": shlex.join(["trainyard", "sync", os.path.relpath(result.folder)])}
+    uri = result.tracking_uri
+    return {
+        "compare": build_store_command("compare", "--experiment", result.config.experiment, uri=uri),
+        "see it": build_store_command("ui", uri=uri),
+    }
 
 
 def _format_metrics(metrics: Mapping[str, float]) -> str:
@@ -183,12 +183,10 @@ def _shorten_report(evaluation: EvalResult) -> str:
     return "\n".join(lines)
 
 
-def build_ui_command(uri: str | None, sweep: str | None = None) -> str:
-    """Returns the command that opens the MLflow UI on a store, with a sweep if one is named.
+def build_store_command(*arguments: str, uri: str | None) -> str:
+    """Returns a command that uses a store, quoted for a shell: ``build_store_command("ui", uri=uri)``.
 
-    The URI is left out if it is the URI of the default store of the working directory.
+    The URI is left out if it is None, or the URI of the default store of the working directory.
     """
-    command = f"trainyard ui --sweep {sweep}" if sweep else "trainyard ui"
-    if uri in (None, TrackingStore.default().uri):
-        return command
-    return f"{command} --uri {redact_credentials(uri)}"
+    option = [] if uri in (None, TrackingStore.default().uri) else ["--uri", redact_credentials(str(uri))]
+    return shlex.join(["trainyard", *arguments, *option])

@@ -51,7 +51,16 @@ from trainyard.system.tensorflow_setup import (
     stderr_captured,
     uses_onednn,
 )
-from trainyard.system.terminal import print_error, print_heading, print_styled
+from trainyard.system.terminal import (
+    continue_command,
+    print_error,
+    print_heading,
+    print_labelled,
+    print_next_steps,
+    print_rows,
+    print_styled,
+    print_wrapped,
+)
 from trainyard.system.uris import (
     MIGRATE_FILES,
     build_sqlite_uri,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from trainyard.sweep import (
     make_plan,
     run_plan,
 )
+from trainyard.system import print_next_steps, print_styled
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -51,7 +53,7 @@ def run_sweep_command(options: Namespace) -> int:
 
         show_status(options.status)
         return 0
-    plan = make_plan(options.overrides, options.config_name, options.config_dir)
+    plan, command = make_plan(options.overrides, options.config_name, options.config_dir), _build_command(options)
     if options.plan:
         from trainyard.cli.sweep.tables import print_plan
 
@@ -59,21 +61,45 @@ def run_sweep_command(options: Namespace) -> int:
         check_plan(plan, fresh=options.fresh)
         print_plan(plan.trials, plan.duplicates, plan.name, slots, threads)
         for prior_sweep in find_prior_sweeps(plan):
-            print(prior_sweep.describe())  # noqa: T201 - part of the plan
+            print_styled(prior_sweep.describe())
+        print_next_steps({"run it": command})
         return 0
-    return 0 if run_and_print_sweep(plan, fresh=options.fresh).is_complete else 1
+    result = run_and_print_sweep(plan, fresh=options.fresh)
+    print_next_steps(_list_next_steps(plan, result, command))
+    return 0 if result.is_complete else 1
 
 
 def run_and_print_sweep(plan: SweepPlan, *, fresh: bool) -> SweepResult:
     """Runs a planned sweep, and prints its progress and its summary."""
     from trainyard.cli.sweep.live_display import SweepScreen
     from trainyard.cli.sweep.tables import print_summary
-    from trainyard.runs import build_ui_command
 
     try:
         result = run_plan(plan, fresh=fresh, display=SweepScreen)
     except KeyboardInterrupt as interrupt:
         interrupt.add_note("the same command resumes the sweep")
         raise
-    print_summary(plan.name, result, build_ui_command(plan.store.uri, plan.name) if plan.store else None)
+    print_summary(plan.name, result)
     return result
+
+
+def _build_command(options: Namespace) -> str:
+    """Returns the command that runs or resumes a sweep, quoted for a shell: without ``--plan`` and ``--fresh``."""
+    flags = {"--config-dir": options.config_dir, "--config-name": options.config_name}
+    words = [word for flag, value in flags.items() if value for word in (flag, str(value))]
+    return shlex.join(["trainyard", "sweep", *words, *options.overrides])
+
+
+def _list_next_steps(plan: SweepPlan, result: SweepResult, command: str) -> dict[str, str]:
+    """Returns the commands that use the results of a sweep; `command` repeats the trials that failed."""
+    from trainyard.runs import build_store_command
+
+    steps = {} if result.is_complete else {"retry": command}
+    if result.winner:
+        steps["train it"] = result.winner.command
+    if plan.store and result.ranking.points:
+        uri = plan.store.uri
+        page = ("--best", "3", "--html", f"{plan.name}.html")
+        steps["compare"] = build_store_command("compare", "--sweep", plan.name, *page, uri=uri)
+        steps["see it"] = build_store_command("ui", "--sweep", plan.name, uri=uri)
+    return steps

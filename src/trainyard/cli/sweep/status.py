@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 
 from rich.console import Console
 
-from trainyard.cli.sweep.tables import fits, print_failures, print_table, print_text
+from trainyard.cli.sweep.tables import fits, print_failures, print_table
 from trainyard.cli.sweep.trial_table import TrialTable, build_plain_columns
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.reporting import format_metric
-from trainyard.sweep import SWEEPS, SweepProgress, SweepStatus, find_sweep, list_sweeps, load_sweep_status
-from trainyard.system import print_error
+from trainyard.sweep import SWEEPS, SweepFolder, SweepProgress, SweepStatus, find_sweep, list_sweeps, load_sweep_status
+from trainyard.system import print_error, print_next_steps, print_styled
 
 _MAX_TRIALS = 40
 """Maximum number of trials that a terminal shows."""
@@ -20,7 +22,11 @@ _MAX_TRIALS = 40
 def show_status(name: str) -> None:
     """Prints the trials of the sweep with a name or folder, or if it is empty, a table of all sweeps in this folder."""
     if name:
-        print_sweep_status(load_sweep_status(find_sweep(name, "--status")))
+        folder = find_sweep(name, "--status")
+        sweep = load_sweep_status(folder)
+        print_sweep_status(sweep)
+        if sys.stdout.isatty():
+            print_next_steps(_list_next_steps(sweep, folder))
         return
     folders = list_sweeps()
     if not folders:
@@ -32,6 +38,9 @@ def show_status(name: str) -> None:
         except TrainyardError as error:  # print the other sweeps nevertheless
             print_error(error)
     print_sweep_list(sweeps)
+    latest = max(sweeps, key=lambda sweep: sweep.changed, default=None)
+    if latest and sys.stdout.isatty():
+        print_next_steps({"trials": shlex.join(["trainyard", "sweep", "--status", latest.name])})
 
 
 def print_sweep_list(sweeps: Sequence[SweepStatus], *, console: Console | None = None) -> None:
@@ -61,10 +70,22 @@ def print_sweep_status(sweep: SweepStatus, *, console: Console | None = None) ->
     if not console.is_terminal:
         print_table(console, build_plain_columns(sweep.progress))
         return
-    print_text(console, f"sweep {sweep.name}: {sweep.state}", "bold")
-    console.print(TrialTable(sweep.progress).draw(console.width, limit=_MAX_TRIALS))
+    print_styled(f"sweep {sweep.name}: {sweep.state}", "bold", console=console)
+    console.print(TrialTable(sweep.progress).draw(console.width, limit=_MAX_TRIALS, is_live=False))
     failed = [(status.trial, status.reason, status.log) for status in sweep.progress.failed.values()]
     print_failures(console, failed, sweep.name)
+
+
+def _list_next_steps(sweep: SweepStatus, folder: SweepFolder) -> dict[str, str]:
+    """Returns the command that resumes a sweep, or those that show its results; none while it runs."""
+    if sweep.state in ("interrupted", "failed"):
+        return {"resume": shlex.join(["trainyard", "sweep", *folder.read_header()["overrides"]])}
+    if sweep.state != "done":
+        return {}
+    return {
+        "compare": shlex.join(["trainyard", "compare", "--sweep", sweep.name]),
+        "see it": shlex.join(["trainyard", "ui", "--sweep", sweep.name]),
+    }
 
 
 def _format_best(progress: SweepProgress) -> str:

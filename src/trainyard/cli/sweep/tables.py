@@ -20,8 +20,8 @@ from rich.text import Text
 from trainyard.config import find_component, shorten_paths
 from trainyard.evaluation import Ranking, Trial
 from trainyard.reporting import SHOWN_TEST_METRICS, format_count, format_duration, format_metric, format_value
-from trainyard.runs import print_labelled
 from trainyard.sweep import SweepFolder, SweepResult
+from trainyard.system import print_labelled, print_rows, print_styled
 
 if TYPE_CHECKING:
     from trainyard.config import ModelConfig
@@ -40,9 +40,9 @@ _MAX_FAILURES = 20
 
 
 def print_table(console: Console, columns: Columns) -> None:
-    """Prints a table. Numbers are aligned to the right."""
+    """Prints a table. Numbers are aligned to the right. A terminal that is too narrow has a block of lines per row."""
     if console.is_terminal:
-        console.print(build_table(columns))
+        print_rows(build_table(columns), console=console)
         return
     padded = []  # Rich needs half a millisecond for a line, too much for ten thousand
     for title, cells in columns.items():
@@ -124,8 +124,9 @@ def print_plan(
     if slots is None:
         parallelism = "as many in parallel as the launcher or its cluster allows"
     console.print()
-    print_text(console, f"sweep {name}: {format_count(len(trials), 'trial')}{_describe_points(trials)}{skipped}")
-    print_text(console, parallelism + (f", with {format_count(threads, 'thread')} each" if threads else ""))
+    number = f"{format_count(len(trials), 'trial')}{_describe_points(trials)}"
+    print_styled(f"sweep {name}: {number}{skipped}", console=console)
+    print_styled(parallelism + (f", with {format_count(threads, 'thread')} each" if threads else ""), console=console)
 
 
 def _print_plan_table(console: Console, trials: Sequence[Trial]) -> None:
@@ -149,7 +150,7 @@ def _print_plan_table(console: Console, trials: Sequence[Trial]) -> None:
             cells.insert(_FIRST, "..." if title == "trial" else "")
     print_table(console, columns)
     if is_shortened:
-        print_text(console, f"not shown: {format_count(len(trials) - len(shown), 'trial')}", "dim")
+        print_styled(f"not shown: {format_count(len(trials) - len(shown), 'trial')}", "dim", console=console)
 
 
 def fits(console: Console, columns: Columns) -> bool:
@@ -158,22 +159,19 @@ def fits(console: Console, columns: Columns) -> bool:
     return not console.is_terminal or console.measure(build_table(columns), options=unlimited).maximum <= console.width
 
 
-def print_summary(name: str, result: SweepResult, ui: str | None, *, console: Console | None = None) -> None:
-    """Prints the result of a sweep, and `ui`, the command that opens it in MLflow; None if nothing is tracked."""
+def print_summary(name: str, result: SweepResult, *, console: Console | None = None) -> None:
+    """Prints the ranking, the winner, the files and the failed trials of a sweep."""
     console = console or Console(highlight=False)
     console.print()
     if result.ranking.points:
         print_ranking(build_ranking_columns(result.ranking), result.ranking.objective, console=console)
         console.print()
-    print_text(console, result.verdict)
+    print_styled(result.verdict, console=console)
     console.print()
     if result.winner:
         print_labelled(console, "winner", result.winner.label, "bold")
         print_labelled(console, "recipe", os.path.relpath(result.winner.recipe))
-        print_labelled(console, "train it", result.winner.command, is_command=True)
     print_labelled(console, "files", os.path.relpath(result.folder))
-    if ui:
-        print_labelled(console, "see it", ui, is_command=True)
     folder = SweepFolder(result.folder)
     failed = [(trial, reason, os.path.relpath(folder.get_log_file(trial.number))) for trial, reason in result.failed]
     print_failures(console, failed, name)
@@ -194,10 +192,10 @@ def print_ranking(columns: Columns, objective: str | None, *, console: Console |
         print_table(console, table)
     else:  # a line with rank and label, and one with the value
         for rank, text, *values in zip(*table.values(), strict=True):
-            print_text(console, f"{rank:4} {text}")
-            print_text(console, f"     {'  '.join(values)}", "bold")
+            print_styled(f"{rank:4} {text}", console=console)
+            print_styled(f"     {'  '.join(values)}", "bold", console=console)
     if shown < count:
-        print_text(console, f"and {count - shown:,} more", "dim")
+        print_styled(f"and {count - shown:,} more", "dim", console=console)
 
 
 def build_ranking_columns(
@@ -240,11 +238,6 @@ def print_failures(console: Console, failed: Sequence[tuple[Trial, str, str]], s
     if hidden_count := len(failed) - len(listed):
         text = f"{hidden_count:,} more; to list all: trainyard sweep --status {sweep} | grep failed"
         print_labelled(console, "failed", text, "red")
-
-
-def print_text(console: Console, text: str, style: str = "") -> None:
-    """Prints a line of text; it is wrapped only in a terminal."""
-    console.print(Text(text, style=style), soft_wrap=not console.is_terminal)
 
 
 def _format_network(trial: Trial, cache: dict[str, str]) -> str:

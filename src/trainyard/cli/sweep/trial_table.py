@@ -86,8 +86,12 @@ class TrialTable:
             columns["settings"] = max(1, self._label_width + free)
         return columns
 
-    def draw(self, width: int, limit: int) -> Group:
-        """Returns a table with at most `limit` trials, a bar for the sweep, and the best trial so far."""
+    def draw(self, width: int, limit: int, *, is_live: bool = True) -> Group:
+        """Returns a table with at most `limit` trials, a bar for the sweep, and the best trial so far.
+
+        If it `is_live`, the line of the best trial is cut if it is too long, because each line of a live table is one
+        line of the terminal; otherwise, it is wrapped.
+        """
         rows, hidden = self._progress.select_rows(limit)
         best = self._progress.best
         lines: list[RenderableType] = [self._draw_rows(rows, self.fit(width))]
@@ -98,7 +102,7 @@ class TrialTable:
         if best:
             value = f"{self._progress.shown_metric} {format_metric(self._progress.shown_metric, best.value)}"
             parts = (f"{self._progress.best_title} ", "dim"), (value, "bold"), f", {best.label} ({best.source})"
-            lines.append(Text.assemble(*parts, no_wrap=True, overflow="ellipsis"))
+            lines.append(Text.assemble(*parts, no_wrap=is_live, overflow="ellipsis" if is_live else "fold"))
         return Group(*lines)
 
     def _draw_rows(self, statuses: Sequence[TrialStatus], columns: Mapping[str, int]) -> Table:
