@@ -314,6 +314,15 @@ def test_plot_without_mistakes_has_only_text(tmp_path):
     assert pixels.shape[0] < style.DPI
 
 
+def test_a_row_has_as_many_mistakes_as_predictions(tmp_path):
+    """Thus the text has the same size on a page on which the plots have the same width."""
+    images, result, spec = make_result(["cat", "dog"], images=60, wrong=20)
+    plots.draw_predictions(images, result, spec, 10, tmp_path / "predictions.png")
+    plots.draw_mistakes(images, result, spec, 24, tmp_path / "mistakes.png")
+    widths = [load_shape(tmp_path / name)[1] / style.DPI for name in ("predictions.png", "mistakes.png")]
+    assert widths[0] == pytest.approx(widths[1], abs=0.5)
+
+
 def test_many_mistakes_are_drawn_in_more_columns(tmp_path):
     images, result, spec = make_result(["cat", "dog"], images=200, wrong=120)
     plots.draw_mistakes(images, result, spec, 100, tmp_path / "mistakes.png")

@@ -311,10 +311,10 @@ def test_the_scores_of_many_classes_are_a_sortable_table_and_the_page_stays_smal
     assert len(text) < 300 * 1024
 
 
-def test_warnings_are_listed(page, tmp_path):
+def test_warnings_are_at_the_top(page, tmp_path):
     text = Page(write_and_load(dataclasses.replace(page, warnings=["no ink for <b>", "no paper"]), tmp_path)).text
     assert "no ink for <b>" in text
-    assert "no paper" in text
+    assert 0 < text.index("no paper") < text.index("Test accuracy")
 
 
 @pytest.fixture
