@@ -492,6 +492,17 @@ def test_invalid_options_are_rejected(words, message):
     assert message in run(*words, code=2)
 
 
+def test_classes_with_smaller_changes_are_shown_on_a_click(monkeypatch):
+    monkeypatch.setattr(page, "MAX_OPEN_CLASSES", 2)
+    actual = [0] * 5 + [1] * 3 + [2]
+    diff = compare_predictions(predictions(actual, actual), predictions(actual, [2] * 8 + [1]), ("A", "B"))
+    runs = [fake_run(f"model.hidden_units=[{units}]", name=name) for units, name in enumerate("AB", 1)]
+    page.write_comparison_page(Path("out.html"), build_comparison_table(runs, ACCURACY), diff, [])
+    shown, _, hidden = Path("out.html").read_text().partition("<summary>Classes with smaller changes: 1")
+    for name, text in (("cat", shown), ("dog", shown), ("eel", hidden)):
+        assert f'<th scope="row">{name}</th>' in text
+
+
 def test_page_of_several_runs_shows_the_lead_of_the_best():
     runs = [fake_run(f"model.hidden_units=[{units}]", accuracy=units / 10) for units in (1, 2, 4)]
     page.write_comparison_page(Path("out.html"), build_comparison_table(runs, ACCURACY), None, [])

@@ -589,6 +589,16 @@ def test_pruned_points_are_marked_in_the_ranking(sweep_of, drawn_texts):
     assert [text for text in drawn_texts if "%" in text] == ["80.00 %", "90.00 %, pruned"]
 
 
+@pytest.mark.parametrize(
+    ("objective", "name"), [("accuracy/val", "Validation accuracy"), ("loss/val", "Validation loss (lower is better)")]
+)
+def test_the_ranking_of_a_loss_says_which_direction_is_better(sweep_of, monkeypatch, objective, name):
+    names = []
+    monkeypatch.setattr(style, "save_plot", lambda axes, *_, **__: names.append(axes.get_xlabel()))
+    plots.draw_ranking(rank(sweep_of({"a": [0.8], "b": [0.9]}, objective=objective), objective), None)
+    assert names == [name]
+
+
 def test_lines_of_parallel_coordinates_do_not_cross_the_labels_of_settings(sweep_of, monkeypatch):
     drawn = []
     monkeypatch.setattr(style, "save_plot", lambda axes, *_, **__: drawn.append(axes))

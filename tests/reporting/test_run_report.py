@@ -16,8 +16,8 @@ from trainyard.config.serialization import dump_config
 from trainyard.data.dataset import DataSpec
 from trainyard.evaluation.scoring import score_predictions
 from trainyard.reporting import embed_image
-from trainyard.reporting.plots import style
 from trainyard.reporting.formatting import format_duration, format_value
+from trainyard.reporting.plots import style
 from trainyard.reporting.run_report import (
     MAX_COLUMN_PLOT_WIDTH,
     DatasetSummary,

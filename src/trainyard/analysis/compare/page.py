@@ -31,6 +31,8 @@ CURVE_METRICS = ("accuracy/val", "loss/val", "accuracy/train", "loss/train")
 """Metrics of learning curves. The first two of these that all runs have are drawn."""
 MAX_CURVES = 12
 """Maximum number of configs whose learning curves are drawn. Each run needs a few requests to the store."""
+MAX_OPEN_CLASSES = 20
+"""Maximum number of classes, with the largest changes, that are shown without a click."""
 MAX_FLIPS = 40
 """Maximum number of images in each plot of changed images."""
 _F1 = "f1_by_class/"
@@ -62,6 +64,7 @@ def write_comparison_page(
         table_plots=table_plots,
         pair=pair,
         classes=classes,
+        most_classes=MAX_OPEN_CLASSES,
         pair_plots=pair_plots,
         runs=runs[:MAX_LISTED],
         runs_left_out=max(len(runs) - MAX_LISTED, 0),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from trainyard.evaluation import RankedPoint, Ranking, is_proportion
+from trainyard.evaluation import RankedPoint, Ranking, higher_is_better, is_proportion
 from trainyard.reporting.formatting import format_mean, format_metric_name, format_range
 from trainyard.reporting.plots import style
 from trainyard.reporting.plots.learning_curves import LineEnd, label_line_ends, set_epoch_axis
@@ -200,7 +200,9 @@ def draw_ranking(ranking: Ranking, path: Path) -> bool:
     if ranking.has_repeats:
         style.annotate(axes, "mean ± std", (1, -0.8), (8, 0), coordinates=("axes fraction", "data"))
     style.format_value_axis(axes.xaxis, ranking.objective)
-    style.label_rows(axes, range(len(drawn)), labels, style.SMALL, format_metric_name(ranking.objective))
+    name = format_metric_name(ranking.objective)
+    name += "" if higher_is_better(ranking.objective) else " (lower is better)"
+    style.label_rows(axes, range(len(drawn)), labels, style.SMALL, name)
     count = len(ranking.points)
     title = f"The best {len(drawn)} of {count:,}" if count > len(drawn) else "Ranking"
     seeds = format_range({point.n for point in drawn})
