@@ -26,6 +26,7 @@ from trainyard.system import (
     print_error,
     print_labelled,
     print_next_steps,
+    print_styled,
     print_wrapped,
     redact_credentials,
 )
@@ -46,6 +47,8 @@ STAGE_TITLES = {
     "log": "Writing and logging the results",
 }
 
+_SCORE_WIDTH = 10
+"""The width of a column of scikit-learn's classification report."""
 _EPOCH_METRICS = ("loss/train", "accuracy/train", "loss/val", "accuracy/val")
 
 
@@ -148,12 +151,12 @@ def print_result(result: RunResult) -> None:
     pairs = [(names[predicted], names[actual]) for predicted, actual in first]
     predicted, actual = (" ".join(f"{pair[i]:>{max(map(len, pair))}}" for pair in pairs) for i in (0, 1))
     blocks = [
-        _shorten_report(evaluation),
+        _shorten_report(evaluation, console.width if console.is_terminal else None),
         f"The first {count} test images\n  predicted {predicted}\n  actual    {actual}",
         *([result.findings] if result.findings else []),
     ]
     for block in blocks:
-        console.print(Text(f"\n{block}"))
+        print_styled(f"\n{block}", console=console)
     console.print()
     lines = {
         "accuracy": f"{evaluation.accuracy:.4f} on {len(evaluation.actual):,} test images (loss {evaluation.loss:.4f})",
@@ -183,12 +186,30 @@ def _format_metrics(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {format_metric(name, value)}" for name, value in metrics.items())
 
 
-def _shorten_report(evaluation: EvalResult) -> str:
-    """Returns the classification report, or only its averages if there are too many classes for a terminal."""
+def _shorten_report(evaluation: EvalResult, width: int | None = None) -> str:
+    """Returns the classification report for a terminal of a width; None does not limit the width.
+
+    If there are too many classes for a terminal, it has only their averages.
+    """
     lines, classes = evaluation.report.splitlines(), len(evaluation.per_class)
     if classes > MAX_LISTED_CLASSES:
-        lines = [lines[0], *lines[-4:], "", f"The scores of all {classes:,} classes are in classification_report.txt"]
+        lines = [lines[0], *lines[-4:]]
+    if width is not None and len(lines[0]) > width:
+        lines = _narrow_report(lines)
+    if classes > MAX_LISTED_CLASSES:
+        lines += ["", f"The scores of all {classes:,} classes are in classification_report.txt"]
     return "\n".join(lines)
+
+
+def _narrow_report(lines: list[str]) -> list[str]:
+    """Returns the lines of a classification report with narrow columns, and without the support."""
+    label_width = len(lines[0]) - 4 * _SCORE_WIDTH
+    starts = [label_width + _SCORE_WIDTH * column for column in range(3)]
+    columns = [[line[start : start + _SCORE_WIDTH].strip() for line in lines] for start in starts]
+    widths = [max(map(len, cells)) for cells in columns]
+    labels = [line[: label_width - 1] for line in lines]
+    rows = zip(labels, *columns, strict=True)
+    return [" ".join([label, *map(str.rjust, cells, widths)]).rstrip() for label, *cells in rows]
 
 
 def build_store_command(*arguments: str, uri: str | None) -> str:
