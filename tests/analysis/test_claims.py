@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from pages import suggested_commands
 from PIL import Image
 from processes import run_trainyard
 from scipy import stats
@@ -647,6 +648,8 @@ def test_experiment_is_reproduced_recorded_and_not_trained_twice():
     missed = run_trainyard("reproduce", "wide", "--record", "tracking.model=false")
     assert (missed.returncode, missed.stderr) == (3, "")
     assert "The target, 100 %, is missed." in missed.stdout
+    assert missed.stdout.count("Next steps") == 1  # the sweeps of the arms print none
+    assert suggested_commands(missed.stdout) == {"see it": "trainyard ui"}
     kept = results.load_results(file.parent)
     assert {each.name: [run.seed for run in each.runs] for each in kept.arms} == {"wide": [7, 8], "deep": [7, 8]}
     assert kept.main_arm.accuracies != kept.arms[1].accuracies

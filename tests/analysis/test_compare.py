@@ -8,12 +8,14 @@ import functools
 import io
 import json
 import math
+import shlex
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from pages import suggested_commands
 from scipy.stats import binomtest
 from typer.testing import CliRunner
 
@@ -382,6 +384,10 @@ def test_two_runs_are_compared_as_text_json_csv_and_html(wide_and_thin):
     assert lines[1].split()[:4] == ["1", "64", "[64]", f"{wide.history[-1]['accuracy/val']:.4f}"]
     assert lines[2].endswith(thin.run_id)
     assert "64 ranks first" in text
+    page = f"trainyard compare {wide.run_id} {thin.run_id} --html compared.html"
+    assert suggested_commands(text) == {"page": page}
+    assert not suggested_commands(run(*shlex.split(page)[2:]))
+    assert Path("compared.html").exists()
     improved = int(
         (
             (thin.evaluation.predicted == thin.evaluation.actual)

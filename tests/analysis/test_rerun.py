@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import suggested_commands
 from processes import run_trainyard
 
 from trainyard.analysis.compare.predictions import Predictions
@@ -301,6 +302,10 @@ def test_different_threads_are_reported_as_the_cause():
     run("train", "name=it", "tracking=off", "training.epochs=1", "training.threads=1", "training.xla=off")
     (folder,) = Path("outputs/it").iterdir()
     text = run("rerun", str(folder), "training.threads=2", "tracking=off")
+    (new,) = set(Path("outputs/it").iterdir()) - {folder}
+    exported = {"export": f"trainyard export {new} model-{new.name}"}
+    compared = {"compare": f"trainyard compare {folder} {new} --html compared.html"}
+    assert suggested_commands(text) == (exported if "\nbitwise: " in text else compared)
     text = text.partition("Comparison with the original run")[2]
     assert "changed" not in text  # engine and XLA are those of the first run
     assert re.search("(possible cause|differs) +threads: 2, was 1", text)

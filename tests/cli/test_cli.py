@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from pages import suggested_commands
 from processes import command_line, run_program, run_trainyard
 
 from trainyard.cli import main
@@ -211,6 +213,15 @@ def test_flags_can_be_anywhere_and_a_failed_trial_does_not_stop_the_others_in_th
     assert statuses == {"1e+30": "FAILED", "0.01": "FINISHED", "0.02": "FINISHED"}
     assert {run.info.run_name for run in trials} == {"lr1e+30", "lr0.01", "lr0.02"}
     assert "\nfailed    trial 1," in done.stdout
+    steps = suggested_commands(done.stdout)
+    assert list(steps) == ["retry", "compare", "see it"]
+    assert shlex.split(steps["retry"]) == [
+        "trainyard",
+        "sweep",
+        *SMALL,
+        *fixed,
+        "optimizer.learning_rate=1e30,0.01,0.02",
+    ]
     assert len(list(Path("sweeps").glob("tiny-*/trials/*/config.yaml"))) == len(trials) == 3
 
 
@@ -337,3 +348,5 @@ def test_the_commands_accept_a_recipe_with_a_plus(command, run_main):
     code, output, errors = run_main(*command, "+experiment=quickstart", "training.epochs=1")
     assert (code, errors) == (0, "")
     assert "quickstart" in output
+    if "--plan" in command:
+        assert suggested_commands(output) == {"run it": "trainyard sweep experiment=quickstart training.epochs=1"}

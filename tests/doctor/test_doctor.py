@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import suggested_commands
 from processes import run_program
 from typer.testing import CliRunner
 
@@ -114,7 +115,9 @@ def test_a_run_whose_process_was_killed_is_closed_only_with_fix(store, orphan_ta
     finding = _wrong(check_store())
     assert finding.message == f"1 run RUNNING without a live process: {orphan} (pid {orphan_tags['pid']})"
     assert _listing(Path.cwd()) == before
+    assert suggested_commands(_run_doctor()[1]) == {"fix": "trainyard doctor --fix"}
     code, output = _run_doctor("--fix")
+    assert suggested_commands(output) == {"train": "trainyard train experiment=quickstart"}
     assert f"fixed  run {orphan} is KILLED now" in output
     assert "no run has the status RUNNING" in output
     assert code == 0, output

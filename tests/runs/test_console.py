@@ -31,3 +31,17 @@ def test_other_progress_bars_are_visible_while_the_data_is_loaded(monkeypatch):
             drawing.append(progress._bars.live.is_started)
     assert drawing == [True, False, True]
     assert not progress._bars.live.is_started
+
+
+@pytest.mark.parametrize("classes", [3, 101])
+def test_the_report_fits_a_narrow_terminal(classes):
+    spec = DataSpec((2, 2), tuple(f"c{label}" for label in range(classes)), 255)
+    result = score_predictions(np.eye(classes, dtype=np.float32), np.arange(classes, dtype=np.uint16), spec)
+    table, *note = _shorten_report(result, 40).split("\n\nThe scores")
+    lines = table.splitlines()
+    assert lines[0].split() == ["precision", "recall", "f1-score"]
+    assert lines[-1].split() == ["weighted", "avg", "1.00", "1.00", "1.00"]
+    assert lines[-3].split() == ["accuracy", "1.00"]
+    assert max(map(len, lines)) <= 40
+    assert len(note) == (classes > 100)
+    assert _shorten_report(result, 80) == _shorten_report(result)

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from pages import suggested_commands
 from processes import run_program, run_trainyard
 
 from trainyard import ConfigError, TrackingError, run_experiment
@@ -106,7 +107,9 @@ def test_an_uploaded_untracked_run_equals_a_tracked_one(store, quick, untracked,
     assert sync_command([untracked], None) == 0
     client = connect(store)
     uploaded, tracked = (client.get_run(run.info.run_id) for run in _runs(store))
-    assert capsys.readouterr().out == f"{untracked}: FINISHED, uploaded to {store} as run {uploaded.info.run_id}\n"
+    output = capsys.readouterr().out
+    assert output.startswith(f"{untracked}: FINISHED, uploaded to {store} as run {uploaded.info.run_id}\n")
+    assert suggested_commands(output) == {"see it": "trainyard ui"}
     assert _logged_data(client, uploaded) == _logged_data(client, tracked)
     assert (
         uploaded.info.start_time

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import suggested_commands
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -57,7 +58,10 @@ def follow_readmes(*cases):
 
 def test_exported_models_can_be_loaded_with_the_code_of_their_readmes(keras, trained_pair):
     for result, folder in zip(trained_pair, ("plain", "standardised"), strict=True):
-        assert f"How to load the model: see {folder}/README.md" in run("export", result.folder, folder)
+        output = run("export", result.folder, folder)
+        assert f"How to load the model: see {folder}/README.md" in output
+        program = f'import keras; keras.models.load_model("{folder}/model.keras").summary()'
+        assert suggested_commands(output) == {"load it": f"python -c '{program}'"}
         assert ("scaled - preprocessing" in Path(folder, "README.md").read_text()) == (folder == "standardised")
         h5_model = keras.models.load_model(f"{folder}/model.h5", compile=False)
         assert h5_model.count_params() == result.model.count_params()

@@ -15,28 +15,31 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from trainyard.config import RunConfig, build_text_argument, describe_error
+from trainyard.config import RunConfig, describe_error
 from trainyard.errors import ConfigError, TrainyardError, TrialPruned
 from trainyard.evaluation import MAX_LISTED_CLASSES, EvalResult
 from trainyard.reporting import format_metric
 from trainyard.runs.context import STAGE_TITLES
 from trainyard.runs.experiment import run_experiment
+from trainyard.runs.resume import build_resume_command
 from trainyard.system import (
     Progress,
     explain_disk_full,
     print_error,
     print_labelled,
     print_next_steps,
+    print_styled,
     print_wrapped,
     redact_credentials,
 )
 from trainyard.tracking import TrackingStore, load_run_record, names
-from trainyard.training import CHECKPOINTS_FOLDER, find_checkpoints
 
 if TYPE_CHECKING:
     from trainyard.runs.context import TrialInfo
     from trainyard.runs.result import RunResult
 
+_SCORE_WIDTH = 10
+"""The width of a column of scikit-learn's classification report."""
 _EPOCH_METRICS = ("loss/train", "accuracy/train", "loss/val", "accuracy/val")
 
 
@@ -107,7 +110,8 @@ def run_and_print(
         with contextlib.suppress(ConfigError):  # the run has not started
             run = load_run_record(folder)
             status = run.status if run.ended else "KILLED"  # FAILED, if the run failed before the signal
-            resuming = "" if trial else _describe_resuming(folder)
+            command = None if trial else build_resume_command(folder)
+            resuming = f". To resume it: {command}" if command else ""
             interrupt.add_note(f"the run is {status}. Its files are in {os.path.relpath(folder)}{resuming}")
         raise
     except TrialPruned as error:
@@ -124,13 +128,6 @@ def run_and_print(
     return result
 
 
-def _describe_resuming(folder: Path) -> str:
-    """Returns the command that resumes an interrupted run, as the end of a message; empty if it has no checkpoint."""
-    if not find_checkpoints(folder / CHECKPOINTS_FOLDER):
-        return ""
-    return f". To resume it: trainyard train {build_text_argument('resume', os.path.relpath(folder))}"
-
-
 def print_result(result: RunResult) -> None:
     """Prints the classification report, the first predictions, the metrics, and the locations of files and run."""
     console = Console(soft_wrap=True, highlight=False)
@@ -140,12 +137,12 @@ def print_result(result: RunResult) -> None:
     pairs = [(names[predicted], names[actual]) for predicted, actual in first]
     predicted, actual = (" ".join(f"{pair[i]:>{max(map(len, pair))}}" for pair in pairs) for i in (0, 1))
     blocks = [
-        _shorten_report(evaluation),
+        _shorten_report(evaluation, console.width if console.is_terminal else None),
         f"The first {count} test images\n  predicted {predicted}\n  actual    {actual}",
         *([result.findings] if result.findings else []),
     ]
     for block in blocks:
-        console.print(Text(f"\n{block}"))
+        print_styled(f"\n{block}", console=console)
     console.print()
     lines = {
         "accuracy": f"{evaluation.accuracy:.4f} on {len(evaluation.actual):,} test images (loss {evaluation.loss:.4f})",
@@ -175,12 +172,30 @@ def _format_metrics(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {format_metric(name, value)}" for name, value in metrics.items())
 
 
-def _shorten_report(evaluation: EvalResult) -> str:
-    """Returns the classification report, or only its averages if there are too many classes for a terminal."""
+def _shorten_report(evaluation: EvalResult, width: int | None = None) -> str:
+    """Returns the classification report for a terminal of a width; None does not limit the width.
+
+    If there are too many classes for a terminal, it has only their averages.
+    """
     lines, classes = evaluation.report.splitlines(), len(evaluation.per_class)
     if classes > MAX_LISTED_CLASSES:
-        lines = [lines[0], *lines[-4:], "", f"The scores of all {classes:,} classes are in classification_report.txt"]
+        lines = [lines[0], *lines[-4:]]
+    if width is not None and len(lines[0]) > width:
+        lines = _narrow_report(lines)
+    if classes > MAX_LISTED_CLASSES:
+        lines += ["", f"The scores of all {classes:,} classes are in classification_report.txt"]
     return "\n".join(lines)
+
+
+def _narrow_report(lines: list[str]) -> list[str]:
+    """Returns the lines of a classification report with narrow columns, and without the support."""
+    label_width = len(lines[0]) - 4 * _SCORE_WIDTH
+    starts = [label_width + _SCORE_WIDTH * column for column in range(3)]
+    columns = [[line[start : start + _SCORE_WIDTH].strip() for line in lines] for start in starts]
+    widths = [max(map(len, cells)) for cells in columns]
+    labels = [line[: label_width - 1] for line in lines]
+    rows = zip(labels, *columns, strict=True)
+    return [" ".join([label, *map(str.rjust, cells, widths)]).rstrip() for label, *cells in rows]
 
 
 def build_store_command(*arguments: str, uri: str | None) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,9 +17,9 @@ from trainyard.runs import artifacts
 from trainyard.runs.context import STAGE_TITLES, find_run_changes
 from trainyard.runs.provenance import describe_run_provenance
 from trainyard.runs.report import format_end, is_report_written
+from trainyard.runs.resume import build_resume_command
 from trainyard.runs.warning_log import WarningLog
 from trainyard.tracking import RunRecord, load_run_record, make_writable, names
-from trainyard.training import CHECKPOINTS_FOLDER, find_checkpoints
 
 if TYPE_CHECKING:
     from trainyard.runs.context import RunContext
@@ -51,7 +49,6 @@ def _build_page(run: RunContext, record: RunRecord, error: BaseException) -> Fai
     summary, parameters = folder / artifacts.MODEL_SUMMARY, record.params.get("model.parameters")
     is_interrupted, is_unexpected = isinstance(error, KeyboardInterrupt), not isinstance(error, TrainyardError)
     message = _describe_interrupt(error) if is_interrupted else describe_error(error) if is_unexpected else str(error)
-    resume_command = f"trainyard train resume={shlex.quote(os.path.relpath(folder))}"
     return FailurePage(
         title=config.model.label,
         experiment=config.experiment,
@@ -75,7 +72,7 @@ def _build_page(run: RunContext, record: RunRecord, error: BaseException) -> Fai
         error=make_writable(message),
         traceback=(folder / names.ERROR_FILE).read_text(encoding="utf-8"),
         is_unexpected=is_unexpected and not is_interrupted,
-        resume_command=resume_command if find_checkpoints(folder / CHECKPOINTS_FOLDER) else None,
+        resume_command=build_resume_command(folder),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from trainyard.config import RunConfig, find_config_differences, hash_config, load_config
+from trainyard.config import RunConfig, build_text_argument, find_config_differences, hash_config, load_config
 from trainyard.data import Dataset
 from trainyard.errors import ConfigError, DatasetError, TrainingError
 from trainyard.runs.lookup import find_run, get_run_folder
@@ -51,6 +52,16 @@ def load_recorded_overrides(folder: Path) -> list[str]:
     if not isinstance(content, list) or not all(isinstance(item, str) for item in content):
         raise ConfigError(f"resume: {path}: expected a list of overrides, got {content!r}")
     return content
+
+
+def build_resume_command(folder: Path) -> str | None:
+    """Returns the command that resumes the run in a folder, for use in the working directory.
+
+    Returns None if the run has no checkpoint.
+    """
+    if not find_checkpoints(folder / CHECKPOINTS_FOLDER):
+        return None
+    return f"trainyard train {build_text_argument('resume', os.path.relpath(folder))}"
 
 
 def load_resume_point(config: RunConfig, store: TrackingStore | None) -> ResumePoint | None:
