@@ -294,16 +294,17 @@ def test_a_file_in_place_of_the_output_folder_is_reported():
 
 @pytest.mark.slow
 def test_a_terminal_shows_a_progress_bar_until_ctrl_c_stops_the_run_with_status_killed():
-    command = command_line("train", *SMALL, "training.epochs=10000")
+    command = command_line("train", *SMALL, "training.epochs=10000", "training.checkpoint=true")
     child = pexpect.spawn(command[0], command[1:], timeout=120, encoding="utf-8", dimensions=(40, 160))
     output = io.StringIO()
     child.logfile_read = output
     child.expect("━")
-    child.expect("epoch +[0-9]+/10000  loss")
+    child.expect("epoch +2/10000  loss")
     child.sendintr()
     time.sleep(0.2)
     child.sendintr()  # a second Ctrl-C must not interrupt the clean-up
-    child.expect("interrupted: the run is KILLED. Its files are in outputs/tiny/")
+    child.expect(r"interrupted: the run is KILLED\. Its files are in\s+outputs/tiny/")
+    child.expect(r"To resume it: trainyard train\s+resume=outputs/tiny/")
     child.expect(pexpect.EOF)
     child.wait()
     assert (child.exitstatus, child.signalstatus) == (128 + signal.SIGINT, None)

@@ -1,6 +1,7 @@
 """Analysis of finished runs: comparisons, claims and reruns."""
 
 from trainyard.analysis.claims.index import write_index
+from trainyard.analysis.claims.judging import MIN_SEEDS
 from trainyard.analysis.claims.record import PAGE
 from trainyard.analysis.claims.reproduction import ClaimResult, reproduce_experiment
 from trainyard.analysis.claims.spec import (
