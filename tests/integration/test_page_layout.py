@@ -41,6 +41,11 @@ def card(sweep_of, tmp_path, page):
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
+def measure_column(script):
+    """Returns the width of a column of plots."""
+    return script("return document.querySelector('.plots figure').getBoundingClientRect().width")
+
+
 @pytest.mark.parametrize("width", [1400, 1000, 700])
 def test_the_page_does_not_scroll_sideways_and_its_plots_have_the_same_width(card, width):
     script = card(width)
@@ -49,6 +54,10 @@ def test_the_page_does_not_scroll_sideways_and_its_plots_have_the_same_width(car
     assert len(widths) == 4
     assert max(widths) - min(widths) <= 8
     assert min(widths) > 0.4 * width
+    half = script(
+        "const image = document.querySelector('.plots img'); image.style.setProperty('--scale', 0.5); return image.width"
+    )
+    assert half == pytest.approx(measure_column(script) / 2, abs=2)
 
 
 def test_the_label_of_a_row_stays_visible_if_the_ranking_is_scrolled(card):
