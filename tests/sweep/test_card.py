@@ -147,6 +147,13 @@ def test_pruned_rows_are_marked_and_wide_tables_are_dense_in_print(sweep_of, tmp
         assert f'<table class="ranking sortable{dense}">' in write(tmp_path, ranking)[1]
 
 
+def test_titles_of_text_columns_are_aligned_also_if_the_best_point_has_no_value(sweep_of, tmp_path):
+    settings = {"a": {"model": "cnn"}, "b": {"model": "mlp", "units": [64], "lr": 0.1}}
+    text = write(tmp_path, rank(sweep_of({"a": [0.9], "b": [0.8]}, varied=settings), "accuracy/val"))[1]
+    for title, is_text in (("model", True), ("units", True), ("lr", False)):
+        assert (f'<th scope="col" class="text">{title}</th>' in text) == is_text
+
+
 def test_long_values_are_wrapped(sweep_of, tmp_path):
     settings = {"a": {"units": [64] * 20}, "b": {"units": [64]}}
     text = write(tmp_path, rank(sweep_of({"a": [0.8], "b": [0.7]}, varied=settings), "accuracy/val"))[1]
