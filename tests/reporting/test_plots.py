@@ -625,6 +625,8 @@ def test_the_axis_of_curves_can_leave_out_the_first_quarter_of_the_epochs():
     assert 0.8 < low < 0.9
     assert high > 0.95
     assert set_axis("loss/val", [make_curve(9, 5, 1, 0.9, 0.8, 0.7, 0.6, 0.5)])[1] < 1.1
+    low, high, scale = set_axis("loss/val", [make_curve(9, 5, 1, 0.9, 0.8, 0.7, 0.6, 0.05)])
+    assert (scale, low < 0.05, high > 9) == ("log", True, True)  # a logarithmic axis shows all epochs
 
 
 def test_markers_of_points_that_differ_significantly_from_the_best_are_not_filled(sweep_of, tmp_path):

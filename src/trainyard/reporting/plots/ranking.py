@@ -127,21 +127,14 @@ def _build_point_curve(point: RankedPoint, metric: str) -> PointCurve | None:
 
 
 def _set_value_axis(axes: Axes, metric: str, best: Sequence[PointCurve], other_curves: Sequence[PointCurve]) -> None:
-    """Sets up the y axis. It includes the best curves, and all others if the metric is a proportion.
+    """Sets up the y axis: logarithmic if a metric that is no proportion spans two decades, else linear.
 
-    Of other metrics, such as a loss that diverges, it includes the ends of three quarters of the other curves. The
-    first quarter of the epochs may be outside, because differences at the end would be too small beside its changes.
+    On a linear axis, the first quarter of the epochs may be outside, because differences at the end would be too small
+    beside its changes.
     """
     from matplotlib.ticker import LogLocator
 
-    start = max(len(curve.mean) for curve in [*best, *other_curves]) // 4
-    low = min(float(curve.low[min(start, len(curve.low) - 1) :].min()) for curve in best)
-    high = max(float(curve.high[min(start, len(curve.high) - 1) :].max()) for curve in best)
-    if is_proportion(metric):
-        low = min([low, *(float(curve.mean[min(start, len(curve.mean) - 1) :].min()) for curve in other_curves)])
-        high = min(high, 1.0)
-    elif other_curves:
-        high = max(high, float(np.quantile([curve.mean[-1] for curve in other_curves], 0.75, method="lower")))
+    low, high = _find_value_range(metric, best, other_curves, start=0)
     if not is_proportion(metric) and low > 0 and high > MIN_LOGARITHMIC_RANGE * low:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -150,9 +143,28 @@ def _set_value_axis(axes: Axes, metric: str, best: Sequence[PointCurve], other_c
         margin = (high / low) ** 0.04
         axes.set_ylim(low / margin, high * margin)
     else:
+        epochs = max(len(curve.mean) for curve in [*best, *other_curves])
+        low, high = _find_value_range(metric, best, other_curves, start=epochs // 4)
         margin = 0.04 * (high - low) or 1e-3
         axes.set_ylim(low - margin, high + margin)
         style.format_value_axis(axes.yaxis, metric)
+
+
+def _find_value_range(
+    metric: str, best: Sequence[PointCurve], other_curves: Sequence[PointCurve], *, start: int
+) -> tuple[float, float]:
+    """Returns the range of the best curves from an epoch on, and of all others if the metric is a proportion.
+
+    The range of other metrics, such as a loss that diverges, includes the ends of three quarters of the other curves.
+    """
+    low = min(float(curve.low[min(start, len(curve.low) - 1) :].min()) for curve in best)
+    high = max(float(curve.high[min(start, len(curve.high) - 1) :].max()) for curve in best)
+    if is_proportion(metric):
+        low = min([low, *(float(curve.mean[min(start, len(curve.mean) - 1) :].min()) for curve in other_curves)])
+        high = min(high, 1.0)
+    elif other_curves:
+        high = max(high, float(np.quantile([curve.mean[-1] for curve in other_curves], 0.75, method="lower")))
+    return low, high
 
 
 def _draw_grey_curves(axes: Axes, curves: Sequence[np.ndarray], end_marker: str = "") -> None:
