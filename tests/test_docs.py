@@ -56,6 +56,17 @@ def test_ci_runs_the_commands_of_the_readme():
         assert f'eval "$(readme_command {name})"' in script
 
 
+def test_the_tour_shows_the_output_of_each_command():
+    tour = PAGES["docs/tour.md"]
+    recorded = []
+    for commands, outputs in re.findall(r"```sh\n(.*?)```\n\n```text\n(.*?)```", tour, re.DOTALL):
+        block = [line for line in commands.splitlines() if line.startswith("trainyard ")]
+        assert re.findall(r"^\$ (.*)$", outputs, re.MULTILINE) == block
+        assert all(output.strip() for output in re.split(r"^\$ .*$", outputs, flags=re.MULTILINE)[1:])
+        recorded += block
+    assert recorded == [line for line in shown_commands(tour) if line.startswith("trainyard ")]
+
+
 @pytest.mark.parametrize(
     "command", [line for line in COMMANDS if line.startswith("trainyard train") and line not in NOT_RUN_HERE]
 )
