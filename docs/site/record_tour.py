@@ -31,7 +31,7 @@ PICTURES = ROOT / "docs" / "pictures"
 COLUMNS, ROWS = 100, 200
 """The size of the terminal. It has more rows than any command prints."""
 WIDTH, MAX_HEIGHT = 1200, 1600
-"""The size of the pictures, in pixels. A shorter page has a shorter picture."""
+"""The size of a picture of a page, in pixels. A shorter page has a shorter picture."""
 
 _BLOCK = re.compile(r"```sh\n(?P<commands>.*?)```\n(?:\n```text\n.*?```\n)?", re.DOTALL)
 """A block of commands, with the block of their outputs, if any."""
@@ -117,28 +117,30 @@ class Recorder:
             "localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false');"
             "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
         )
-        self._photograph(_UI[0], f"{address}{view}", seconds=8, height=760)
+        self._photograph(_UI[0], f"{address}{view}", seconds=8, size=(1600, 720))
         server.sendintr()
         server.expect(pexpect.EOF)
 
-    def _photograph(self, picture: str, address: str, *, seconds: float = 1, height: int | None = None) -> None:
+    def _photograph(
+        self, picture: str, address: str, *, seconds: float = 1, size: tuple[int, int] | None = None
+    ) -> None:
         """Writes a picture of a page, with 256 colours, after some seconds, unless it was written before."""
         if picture not in self._missing:
             return
         self._missing.remove(picture)
         self._browser.get(address)
-        self._set_height(height or MAX_HEIGHT)
+        self._set_size(*(size or (WIDTH, MAX_HEIGHT)))
         time.sleep(seconds)  # until everything is drawn
-        if height is None:
-            self._set_height(min(MAX_HEIGHT, self._browser.execute_script("return document.body.scrollHeight")))
+        if size is None:
+            self._set_size(WIDTH, min(MAX_HEIGHT, self._browser.execute_script("return document.body.scrollHeight")))
         file = PICTURES / picture
         self._browser.save_screenshot(str(file))
         with Image.open(file) as image:
             image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
 
-    def _set_height(self, height: int) -> None:
-        """Sets the height of the visible part of the page."""
-        size = {"width": WIDTH, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    def _set_size(self, width: int, height: int) -> None:
+        """Sets the size of the visible part of the page."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self._browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 

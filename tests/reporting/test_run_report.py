@@ -101,7 +101,7 @@ def build_page(config, tmp_path, class_names):
         experiment="zoo",
         ended="2026-03-01 14:05",
         recipe="zoo",
-        recipe_changes={"model": "cnn 32x64", "optimizer.learning_rate": 0.01},
+        recipe_changes={"model": "64x32 relu", "optimizer.learning_rate": 0.01},
         notes="First line.\nSecond <b>line</b>.",
         config=config,
         dataset=DatasetSummary("animals", "a folder", spec, train=1200, validation=400, test=10),
@@ -238,10 +238,18 @@ def test_the_complete_config_and_a_table_of_changed_values_are_shown(page, confi
 
 def test_changes_of_the_recipe_are_shown_first(page, tmp_path):
     facts = Page(write_and_load(page, tmp_path)).text
-    assert "Recipe zoo, changed by: model=cnn 32x64 optimizer.learning_rate=0.01 Model" in facts
+    assert "Recipe zoo, changed by: model=mlp optimizer.learning_rate=0.01 Model" in facts
     unchanged = dataclasses.replace(page, recipe_changes={})
     assert "Recipe zoo, unchanged Model" in Page(write_and_load(unchanged, tmp_path)).text
     assert "Recipe" not in Page(write_and_load(dataclasses.replace(page, recipe=None), tmp_path)).text
+
+
+@pytest.mark.parametrize(
+    ("best_epoch", "weights"), [(None, "of the last epoch"), (3, "of epoch 3, restored by early stopping")]
+)
+def test_the_tested_weights_are_stated(page, tmp_path, best_epoch, weights):
+    text = Page(write_and_load(dataclasses.replace(page, best_epoch=best_epoch), tmp_path)).text
+    assert f"Tested weights {weights}" in text
 
 
 def test_changed_values_are_relative_to_the_defaults_of_the_selected_components():
@@ -343,7 +351,7 @@ def test_the_page_of_a_failed_run_shows_what_failed_where_and_what_to_do(failure
     assert f"{start} To continue after the last checkpoint: trainyard train resume='a folder'" in text
     assert 'File "<plugin>", line 7' in text
     assert "Status FAILED" in text
-    for value in ("changed by: model=cnn 32x64", "1,200 for training", "Lowest training loss", "c0ffee", "hidden_1"):
+    for value in ("changed by: model=mlp", "1,200 for training", "Lowest training loss", "c0ffee", "hidden_1"):
         assert value in text
 
 

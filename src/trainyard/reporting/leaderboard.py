@@ -132,7 +132,9 @@ def explain_ranking(ranking: Ranking) -> str:
     return (
         f"≈ marks the rows at the top that do not differ significantly from the best ({100 * SIGNIFICANCE_LEVEL:g} % "
         "level; Tukey's range test, after subtraction of the effect of each seed). ± is the standard deviation over "
-        f"the seeds. The interval is the {100 * CONFIDENCE_LEVEL:g} % confidence interval of the mean."
+        f"the seeds. The interval is the {100 * CONFIDENCE_LEVEL:g} % confidence interval of the mean. Intervals can "
+        "overlap although a difference is significant: the test compares equal seeds, and pools the variances of the "
+        "rows from the best to the tested one."
         f"{pruned if any(point.is_pruned for point in ranking.points) else ''}"
     )
 
@@ -152,7 +154,8 @@ def describe_lead(ranking: Ranking) -> str:
     if p_value is None:
         return f"{lead}; too few seeds to test the difference, so it may be due to chance"
     significance = "not significant" if second.tied else "significant"
-    return f"{lead}; {significance} (Tukey's range test of all points, p = {p_value:.2g})"
+    p_text = "p > 0.99" if p_value > 0.99 else f"p = {p_value:.2g}"  # noqa: PLR2004 - would be rounded to 1
+    return f"{lead}; {significance} (Tukey's range test of all points, {p_text})"
 
 
 def _build_row(ranking: Ranking, varied: Sequence[str], rank: int, point: RankedPoint, *, has_sizes: bool) -> TableRow:

@@ -155,7 +155,14 @@ def _build_values(page: RunPage) -> dict[str, Any]:
         "changes": find_changed_values(page.config),
         "config_text": dump_config(page.config),
         "epoch_columns": list(dict.fromkeys(name for epoch in page.history for name in epoch)),
-        "progress": describe_progress(page.history, page.config.training.epochs),
+        "progress": {
+            **describe_progress(page.history, page.config.training.epochs),
+            "Tested weights": (
+                "of the last epoch"
+                if page.best_epoch is None
+                else f"of epoch {page.best_epoch}, restored by early stopping"
+            ),
+        },
         "curves": [image for file, image in images if file.name == CURVES_FILE],
         "plots": [plot for plot in plots if plot.width <= MAX_COLUMN_PLOT_WIDTH],
         "wide_plots": [plot for plot in plots if plot.width > MAX_COLUMN_PLOT_WIDTH],

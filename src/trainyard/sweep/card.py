@@ -157,13 +157,16 @@ def _describe_winner(page: CardPage) -> dict[str, str]:
     if page.winner is None or not ranking.points:
         return {}
     best = ranking.points[0]
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in best.metrics.items())
+    run = best.runs[0]
+    first = f", seed {run.seed}: {ranking.objective} {run.value:.4f}" if best.n > 1 and run.value is not None else ""
     facts = {
         "Settings": ", ".join(f"{path} = {format_value(value)}" for path, value in best.varied.items()),
         ranking.objective or "": f"{best.describe()}, {best.n} {'seeds' if best.n > 1 else 'seed'}",
         "Lead": describe_lead(ranking),
-        "Test metrics": ", ".join(f"{name} {value:.4f}" for name, value in best.metrics.items()),
+        "Test metrics": f"{metrics}, mean of {best.n} seeds" if metrics and best.n > 1 else metrics,
         "Size": f"{best.parameters:,} parameters, {format_duration(best.seconds)} to train",
-        "Run": page.winner.run_id or "",
+        "Run": f"{page.winner.run_id}{first}" if page.winner.run_id else "",
     }
     return {title: text for title, text in facts.items() if text}
 

@@ -164,7 +164,7 @@ def draw_setting_effects(ranking: Ranking, importance: Mapping[str, float], path
         title: dict[str, Any] = {"coordinates": "axes fraction", "color": style.INK, "weight": "bold", "va": "bottom"}
         name = style.shorten(setting.rpartition(".")[2], MAX_TITLE_LENGTH)
         style.annotate(axes, f"{name}{share}", (0, 1), (0, 5), **title)
-    subtitle = f"One dot per point. Red: {describe_highlighted(points)}. Blue: medians"
+    subtitle = f"One dot per point. Orange: {describe_highlighted(points)}. Blue: medians"
     subtitle += ". Percentages: share of the variance" if importance else ""
     subtitle += describe_outliers(points, low, high)
     headline = f"{format_metric_name(ranking.objective)} by setting"

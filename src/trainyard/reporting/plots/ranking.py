@@ -219,7 +219,7 @@ def draw_ranking(ranking: Ranking, path: Path) -> bool:
     title = f"The best {len(drawn)} of {count:,}" if count > len(drawn) else "Ranking"
     seeds = format_range({point.n for point in drawn})
     subtitle = (
-        f"Mean of {seeds} seeds with 95 % interval. Filled: no significant difference from the best (5 %)"
+        f"Mean of {seeds} seeds (small dots) with 95 % interval. Filled: no significant difference from the best (5 %)"
         if ranking.has_repeats
         else "One seed per row: the differences may be due to chance"
     )
