@@ -12,6 +12,7 @@ from trainyard.evaluation.statistics import (
     Estimate,
     compute_mcnemar_p_value,
     compute_min_accuracy_variance,
+    compute_proportion_interval,
     compute_range_p_value,
     compute_range_quantile,
     compute_rounding_variance,
@@ -163,3 +164,9 @@ def test_range_test_agrees_with_published_tables(count, degrees_of_freedom, quan
 
 def test_range_test_of_two_means_is_students_t_test():
     assert compute_range_p_value(-2.5, 2, 7) == pytest.approx(2 * stats.t.sf(2.5, 7))
+
+
+@pytest.mark.parametrize(("correct", "images"), [(352, 360), (0, 5), (5, 5), (9_800, 10_000)])
+def test_interval_of_a_proportion_is_that_of_clopper_and_pearson(correct, images):
+    expected = stats.binomtest(correct, images).proportion_ci(0.95, "exact")
+    assert compute_proportion_interval(correct, images - correct) == pytest.approx(expected)

@@ -470,6 +470,13 @@ def test_curves_end_at_the_last_epoch_that_all_seeds_reached(sweep_of):
     assert curve.high[-1] == pytest.approx(0.7 + 0.1 * 2**0.5)
 
 
+def test_the_band_of_values_above_zero_does_not_go_below_zero(sweep_of):
+    (point,) = rank(sweep_of({"a": [0.9, 0.01]}), "accuracy/val").points
+    curve = ranking._build_point_curve(point, "accuracy/val")
+    assert curve.low == pytest.approx([0, 0, 0])
+    assert (curve.high > curve.mean).all()
+
+
 def test_a_curve_that_ends_early_is_connected_to_its_label_by_a_dotted_line():
     axes = style.build_axes(4, 4, left=1, bottom=1, right=1, top=1)
     axes.set(xlim=(1, 10), ylim=(0, 1))

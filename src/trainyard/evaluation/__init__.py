@@ -21,6 +21,7 @@ from trainyard.evaluation.statistics import (
     Estimate,
     compute_mcnemar_p_value,
     compute_min_accuracy_variance,
+    compute_proportion_interval,
     compute_std,
     compute_t_quantile,
     estimate_accuracy,

@@ -88,6 +88,21 @@ def estimate_accuracy(accuracies: Sequence[float], images: int, confidence: floa
     return dataclasses.replace(estimate, low=low, high=high)
 
 
+def compute_proportion_interval(
+    successes: float, failures: float, level: float = SIGNIFICANCE_LEVEL
+) -> tuple[float, float]:
+    """Returns the confidence interval of Clopper and Pearson of a proportion, 0 to 1, with the confidence 1 - `level`.
+
+    For the accuracy of one trained model, the counts are those of the test images that it classifies correctly and
+    wrongly, and the interval is for other images of the same kind.
+    """
+    from scipy.special import betaincinv
+
+    low = float(betaincinv(successes, failures + 1, level / 2)) if successes > 0 else 0.0
+    high = float(betaincinv(successes + 1, failures, 1 - level / 2)) if failures > 0 else 1.0
+    return low, high
+
+
 def estimate_accuracy_difference(first: Sequence[float], second: Sequence[float], images: tuple[int, int]) -> Estimate:
     """Returns the mean of `first` minus the mean of `second`, which are accuracies, by Welch's t-test.
 
@@ -175,17 +190,14 @@ def _compute_korn_graubard_interval(accuracies: Sequence[float], images: int, le
     This number is smaller than that of all predictions if the accuracies vary more than independent predictions would,
     and because a few runs do not measure the variance precisely.
     """
-    from scipy.special import betaincinv, ndtri
+    from scipy.special import ndtri
 
     mean, runs = statistics.fmean(accuracies), len(accuracies)
     binomial_variance = mean * (1 - mean) / images
     excess = max(statistics.variance(accuracies) / binomial_variance, 1.0) if binomial_variance else 1.0
     shrinkage = ndtri(1 - level / 2) / compute_t_quantile(runs - 1, level)
     count = runs * images / excess * shrinkage**2
-    correct, wrong = count * mean, count * (1 - mean)
-    low = float(betaincinv(correct, wrong + 1, level / 2)) if mean > 0 else 0.0
-    high = float(betaincinv(correct + 1, wrong, 1 - level / 2)) if mean < 1 else 1.0
-    return low, high
+    return compute_proportion_interval(count * mean, count * (1 - mean), level)
 
 
 def _build_estimate(value: float, standard_error: float, degrees_of_freedom: float, confidence: float) -> Estimate:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trainyard.config import COMPONENT_GROUPS, compose_config, dump_config, flatten_config
+from trainyard.evaluation import compute_proportion_interval
 from trainyard.reporting.formatting import format_count, format_duration, format_metric, format_metric_name
 from trainyard.reporting.html import build_template_environment, embed_image, render_sortable_page
 from trainyard.reporting.plots.style import MAX_NAME_LENGTH, shorten
@@ -218,8 +219,10 @@ def _build_headline(page: ReportPage) -> dict[str, tuple[str, str]]:
     result = page.evaluation
     wrong, images = int((result.predicted != result.actual).sum()), len(result.actual)
     seconds = page.timings["compile"] + page.timings["train"]
+    low, high = compute_proportion_interval(images - wrong, wrong)
+    interval = f"95 % interval {100 * low:.2f} to {100 * high:.2f} %"
     return {
-        "Test accuracy": (f"{100 * result.accuracy:.2f} %", f"{wrong:,} of {images:,} images wrong"),
+        "Test accuracy": (f"{100 * result.accuracy:.2f} %", f"{wrong:,} of {images:,} images wrong; {interval}"),
         "Test loss": (f"{result.loss:.4f}", "mean cross-entropy, nats"),
         "Macro F1": (f"{result.macro.f1:.4f}", _describe_classes(result)),
         "Training": (

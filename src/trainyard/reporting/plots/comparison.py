@@ -51,8 +51,9 @@ def draw_class_scores(scores: Mapping[str, Sequence[float]], class_names: Sequen
     style.label_rows(axes, range(len(class_indices)), names, style.SMALL, "F1, %")
     labels = [style.shorten(label, style.MAX_NAME_LENGTH) for label in scores]
     style.add_legend(axes, markers, labels, columns=min(len(scores), 3), handletextpad=0.2)
-    subtitle = f"The {MAX_CLASSES} of {len(class_names):,} classes that differ most"
-    subtitle = subtitle if len(class_names) > MAX_CLASSES else ""
+    subtitle = "On the test images. If a row has several seeds: their mean"
+    if len(class_names) > MAX_CLASSES:
+        subtitle += f". The {MAX_CLASSES} of {len(class_names):,} classes that differ most"
     over = 18 + 13 * ((len(scores) - 1) // 3)
     style.save_plot(axes, path, "F1 by class", subtitle, over=over, whole=True)
 

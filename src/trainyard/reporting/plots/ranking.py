@@ -121,9 +121,8 @@ def _build_point_curve(point: RankedPoint, metric: str) -> PointCurve | None:
     values = np.array([row[:epochs] for row in rows])
     mean = values.mean(axis=0)
     deviation = values.std(axis=0, ddof=1) if len(rows) > 1 else np.zeros(epochs)
-    return PointCurve(
-        style.wrap(point.label, MAX_CURVE_LABEL_LENGTH), mean, mean - deviation, mean + deviation, len(rows)
-    )
+    low = np.maximum(mean - deviation, min(0.0, values.min()))  # losses and proportions are not negative
+    return PointCurve(style.wrap(point.label, MAX_CURVE_LABEL_LENGTH), mean, low, mean + deviation, len(rows))
 
 
 def _set_value_axis(axes: Axes, metric: str, best: Sequence[PointCurve], other_curves: Sequence[PointCurve]) -> None:
