@@ -565,10 +565,10 @@ def test_the_status_of_one_sweep_shows_its_trials_and_their_failures():
 @pytest.mark.parametrize(
     ("width", "titles"),
     [
-        (120, ["trial", "accuracy/val", "seeds", "95", "%", "accuracy/test", "loss/test", "parameters", "time"]),
-        (80, ["trial", "accuracy/val", "seeds", "accuracy/test", "time"]),
-        (60, ["trial", "accuracy/val", "seeds", "time"]),
-        (40, ["trial", "accuracy/val"]),
+        (120, ["point", "accuracy/val", "seeds", "95", "%", "accuracy/test", "loss/test", "parameters", "time"]),
+        (80, ["point", "accuracy/val", "seeds", "accuracy/test", "time"]),
+        (60, ["point", "accuracy/val", "seeds", "time"]),
+        (40, ["point", "accuracy/val"]),
         (20, []),
     ],
 )

@@ -121,7 +121,7 @@ def test_page_shows_the_verdict_and_the_ranking(ranking, tmp_path):
     page = Page(write(tmp_path, ranking)[1])
     assert ranking.format_verdict() in page.text
     assert page.rows[0] == [
-        "#", "trial", "hidden_units", "learning_rate", "accuracy/val", "n", "95 % interval", "accuracy/test", "loss/test",
+        "#", "point", "hidden_units", "learning_rate", "accuracy/val", "n", "95 % interval", "accuracy/test", "loss/test",
         "parameters", "time",
     ]  # fmt: skip
     assert page.rows[2] == [
@@ -415,7 +415,7 @@ def test_search_card_has_plots_of_effects_and_parallel_coordinates(sweep_of, tmp
 
 def test_leaderboard_as_markdown(ranking, sweep_of):
     assert render_leaderboard_markdown(ranking, 2).splitlines() == [
-        "|  | trial | accuracy/val | n | accuracy/test | parameters | time |",
+        "|  | point | accuracy/val | n | accuracy/test | parameters | time |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
         "| 1 | deep | 0.9812 ± 0.0008 | 3 | 0.9712 | 3,000 | 2.00 s |",
         "| 2 | wide | 0.9810 ± 0.0010 | 3 | 0.9710 | 1,000 | 2.00 s |",

@@ -56,7 +56,7 @@ def write_leaderboard(folder: Path, ranking: Ranking) -> Path:
 def render_leaderboard_markdown(ranking: Ranking, n: int = 10) -> str:
     """Returns the top of the ranking as a Markdown table, for the description of the sweep's run in MLflow."""
     summary = [ranking.objective, "n"] if ranking.objective else []
-    columns = ["", "trial", *summary, "accuracy/test", "parameters", "time"]
+    columns = ["", "point", *summary, "accuracy/test", "parameters", "time"]
     rows = []
     for number, point in enumerate(ranking.points[:n], 1):
         objective = [point.describe(), str(point.n)] if ranking.objective else []
@@ -113,7 +113,7 @@ def build_card_columns(ranking: Ranking) -> list[str]:
     settings = [path.rpartition(".")[2] for path in _list_varied(ranking)]
     metrics = [name for name in SHOWN_TEST_METRICS if name != ranking.objective]
     sizes = ["parameters"] if _has_several_sizes(ranking) else []
-    return ["#", "trial", *settings, *objective, *metrics, *sizes, "time"]
+    return ["#", "point", *settings, *objective, *metrics, *sizes, "time"]
 
 
 def build_card_rows(ranking: Ranking) -> list[TableRow]:

@@ -199,7 +199,7 @@ def print_ranking(columns: Columns, objective: str | None, *, console: Console |
 
 
 def build_ranking_columns(
-    ranking: Ranking, label_title: str = "trial", *, settings: Sequence[str] = (), runs: Sequence[str] = ()
+    ranking: Ranking, label_title: str = "point", *, settings: Sequence[str] = (), runs: Sequence[str] = ()
 ) -> dict[str, Sequence[str]]:
     """Returns the columns of a ranking, the best first. The title of the column with the ranks is empty.
 
