@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -104,7 +105,7 @@ def test_a_run_whose_bucket_was_deleted_is_uploaded_later(s3, s3_server):
         s3.client.create_bucket(Bucket=BUCKET)
         output = run_on_store(proxy.url, "sync", "outputs", **s3.variables)
         assert f"{folder}: FINISHED, uploaded to" in output
-        run_id = output.split()[-1]
+        (run_id,) = re.findall(r"\b[0-9a-f]{32}\b", output)
         assert _get_status(proxy, run_id) == "FINISHED"
         assert TrackingStore(proxy.url).find_model(run_id)
     uploaded = {key.rpartition("/")[2] for key in s3.find_keys(BUCKET)}

@@ -54,7 +54,8 @@ def test_the_link_opens_the_training_view_with_the_columns_of_the_shared_view(ui
         assert words in text
     columns = {"Run Name", "accuracy/test", "f1_macro/test", "accuracy/val", "best/accuracy/val", "model.hidden_units"}
     page.wait(lambda: columns <= set(page.heads()), f"some of the columns {columns} are missing")
-    assert [head for head in page.heads() if "/" in head or "." in head][:3] == VARIED
+    heads = dict.fromkeys(head for head in page.heads() if "/" in head or "." in head)  # MLflow repeats some
+    assert list(heads)[:3] == VARIED
     page.screenshot("mlflow_latest")
 
 
