@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from ports import ephemeral_port
 from postgresql import PASSWORD as DATABASE
 from processes import command_line, run_trainyard
 
@@ -104,7 +105,7 @@ def test_a_sweep_whose_server_is_down_for_a_while_loses_nothing(database, tmp_pa
     server_dir, work = tmp_path / "server", tmp_path / "work"
     server_dir.mkdir()
     work.mkdir(exist_ok=True)
-    port = ui_server.find_free_port(5790)
+    port = ephemeral_port()
     address = f"http://127.0.0.1:{port}"
     for name, value in {"URI": address, "USERNAME": "ann", "PASSWORD": CANARY}.items():
         monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
@@ -165,7 +166,7 @@ def test_a_sweep_whose_server_is_down_for_a_while_loses_nothing(database, tmp_pa
 @pytest.fixture(scope="module")
 def address(database, tmp_path_factory):
     """The address of a running server."""
-    port = ui_server.find_free_port(5790)
+    port = ephemeral_port()
     with serving(database, tmp_path_factory.mktemp("server"), port):
         yield f"http://127.0.0.1:{port}"
 
