@@ -133,8 +133,8 @@ def explain_ranking(ranking: Ranking) -> str:
         f"≈ marks the rows at the top that do not differ significantly from the best ({100 * SIGNIFICANCE_LEVEL:g} % "
         "level; Tukey's range test, after subtraction of the effect of each seed). ± is the standard deviation over "
         f"the seeds. The interval is the {100 * CONFIDENCE_LEVEL:g} % confidence interval of the mean. Intervals can "
-        "overlap although a difference is significant: the test compares equal seeds, and pools the variances of the "
-        "rows from the best to the tested one."
+        "overlap although a difference is significant: the test compares results with the same seed, and pools "
+        "the variances of the rows from the best to the tested one."
         f"{pruned if any(point.is_pruned for point in ranking.points) else ''}"
     )
 
