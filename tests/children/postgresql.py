@@ -34,8 +34,8 @@ class PostgresqlServer:
         return subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
 
     def create_database(self, name: str) -> str:
-        """Creates an empty database, and returns its URI."""
-        done = self.run("-c", f"create database {name}")
+        """Creates an empty database, which replaces one of that name, and returns its URI."""
+        done = self.run("-c", f"drop database if exists {name} with (force)", "-c", f"create database {name}")
         assert done.returncode == 0, done.stderr
         return f"{self.address}/{name}"
 
