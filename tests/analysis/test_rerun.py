@@ -15,7 +15,7 @@ from pages import suggested_commands
 from processes import run_trainyard
 
 from trainyard.analysis.compare.predictions import Predictions
-from trainyard.analysis.rerun.comparison import EnvironmentDifference, Likeness, RerunComparison, compare_runs
+from trainyard.analysis.rerun.comparison import Agreement, EnvironmentDifference, RerunComparison, compare_runs
 from trainyard.analysis.rerun.original import OriginalRun, load_original, restore_config
 from trainyard.cli.rerun import print_comparison
 from trainyard.cli.rerun import rerun as rerun_command
@@ -126,43 +126,43 @@ def test_missing_path_of_a_published_data_set_is_dropped():
 
 
 @pytest.mark.parametrize(
-    ("now", "likeness", "parted"),
+    ("now", "agreement", "first_different_epoch"),
     [
-        (run_record(), Likeness.BITWISE, None),
-        (run_record(weights="v", losses=(0.5, 0.4000001)), Likeness.METRICS, 2),
-        (run_record(weights="v", accuracy=0.9815, losses=(0.5000001, 0.4)), Likeness.SPREAD, 1),
-        (run_record(weights="v", accuracy=0.95, initial="j"), Likeness.DRIFTED, 0),
+        (run_record(), Agreement.BITWISE, None),
+        (run_record(weights="v", losses=(0.5, 0.4000001)), Agreement.METRICS, 2),
+        (run_record(weights="v", accuracy=0.9815, losses=(0.5000001, 0.4)), Agreement.SPREAD, 1),
+        (run_record(weights="v", accuracy=0.95, initial="j"), Agreement.DRIFTED, 0),
     ],
 )
-def test_likeness_and_first_difference_are_found(now, likeness, parted):
+def test_agreement_and_first_different_epoch_are_found(now, agreement, first_different_epoch):
     accuracy = now[0].metrics["accuracy/test"]
     comparison = compare(original(run_record()), original(now), [])
-    assert (comparison.likeness, comparison.parted) == (likeness, parted)
+    assert (comparison.agreement, comparison.first_different_epoch) == (agreement, first_different_epoch)
     assert comparison.spread[0] == pytest.approx(1.96 * (2 * accuracy * (1 - accuracy) / 10_000) ** 0.5)
 
 
 @pytest.mark.parametrize(
-    ("record", "predictions", "likeness", "different"),
+    ("record", "predictions", "agreement", "different"),
     [
-        ({}, {}, Likeness.BITWISE, []),
-        ({"weights": "v"}, {}, Likeness.METRICS, ["weights"]),
-        ({"data": "e"}, {}, Likeness.METRICS, ["data"]),
-        ({"losses": (0.5, 0.41)}, {}, Likeness.METRICS, ["metrics of epoch 2"]),
-        ({}, {"actual": [0, 0, 0]}, Likeness.METRICS, ["labels of the test images: 2 of 3 images"]),
-        ({}, {"predicted": [0, 1, 1]}, Likeness.METRICS, ["predicted classes: 1 of 3 images"]),
-        ({}, {"probability": [0.5, 0.9, np.nextafter(np.float32(0.7), 1)]}, Likeness.METRICS,
+        ({}, {}, Agreement.BITWISE, []),
+        ({"weights": "v"}, {}, Agreement.METRICS, ["weights"]),
+        ({"data": "e"}, {}, Agreement.METRICS, ["data"]),
+        ({"losses": (0.5, 0.41)}, {}, Agreement.METRICS, ["metrics of epoch 2"]),
+        ({}, {"actual": [0, 0, 0]}, Agreement.METRICS, ["labels of the test images: 2 of 3 images"]),
+        ({}, {"predicted": [0, 1, 1]}, Agreement.METRICS, ["predicted classes: 1 of 3 images"]),
+        ({}, {"probability": [0.5, 0.9, np.nextafter(np.float32(0.7), 1)]}, Agreement.METRICS,
          ["predicted probabilities: 1 of 3 images"]),
-        ({}, {"actual": [0], "predicted": [0], "probability": [0.5]}, Likeness.METRICS,
+        ({}, {"actual": [0], "predicted": [0], "probability": [0.5]}, Agreement.METRICS,
          ["predictions: for 1 test images, was 3"]),
-        ({"accuracy": 0.97999}, {}, Likeness.SPREAD, ["test metrics: accuracy/test, f1_by_class/3"]),
-        ({"accuracy": 0.1, "data": "e"}, {}, Likeness.DRIFTED, ["data", "test metrics: accuracy/test, f1_by_class/3"]),
+        ({"accuracy": 0.97999}, {}, Agreement.SPREAD, ["test metrics: accuracy/test, f1_by_class/3"]),
+        ({"accuracy": 0.1, "data": "e"}, {}, Agreement.DRIFTED, ["data", "test metrics: accuracy/test, f1_by_class/3"]),
     ],
 )  # fmt: skip
-def test_bitwise_requires_every_part_of_the_result_to_be_equal(record, predictions, likeness, different):
+def test_bitwise_requires_every_part_of_the_result_to_be_equal(record, predictions, agreement, different):
     changed = {name: np.asarray(values, getattr(PREDICTIONS, name).dtype) for name, values in predictions.items()}
     now = original(run_record(**record), predictions=dataclasses.replace(PREDICTIONS, **changed))
     comparison = compare(original(run_record()), now, [])
-    assert (comparison.likeness, comparison.different) == (likeness, different)
+    assert (comparison.agreement, comparison.different) == (agreement, different)
 
 
 def test_missing_digests_and_predictions_are_not_bitwise_equal():
@@ -172,14 +172,14 @@ def test_missing_digests_and_predictions_are_not_bitwise_equal():
         return original((dataclasses.replace(run, tags=tags), epochs), predictions=None)
 
     comparison = compare(without_data(), without_data(), [])
-    assert comparison.likeness is Likeness.METRICS
+    assert comparison.agreement is Agreement.METRICS
     assert comparison.different == ["data", "predictions: those of the original run can't be read"]
 
 
 def test_spread_is_estimated_from_runs_with_other_seeds():
     seeds = [0.97, 0.975, 0.98, 0.985, 0.99]
     comparison = compare(original(run_record()), original(run_record(weights="v", accuracy=0.96)), seeds)
-    assert comparison.likeness is Likeness.SPREAD
+    assert comparison.agreement is Agreement.SPREAD
     assert comparison.spread == (
         pytest.approx(0.03104, abs=1e-4),
         "estimated from 5 runs of this config with other seeds",
@@ -187,7 +187,7 @@ def test_spread_is_estimated_from_runs_with_other_seeds():
 
 
 def test_unfinished_original_is_not_compared():
-    assert compare(original(run_record(status="KILLED")), original(run_record()), []).likeness is None
+    assert compare(original(run_record(status="KILLED")), original(run_record()), []).agreement is None
 
 
 def test_environment_differences_and_possible_causes_are_listed():
@@ -206,9 +206,9 @@ def test_environment_differences_and_possible_causes_are_listed():
         "cpu: B, was A",
         "package keras: 3.15, was 3.14",
     ]
-    assert [difference.what for difference in comparison.causes] == ["threads", "cpu", "package keras"]
+    assert [difference.name for difference in comparison.causes] == ["threads", "cpu", "package keras"]
     second_comparison = compare(before, dataclasses.replace(now, versions={"keras": "3.14", "rich": "2"}), [])
-    assert [difference.what for difference in second_comparison.causes] == [
+    assert [difference.name for difference in second_comparison.causes] == [
         "threads",
         "cpu",
     ]  # packages that do not affect the result are not causes
@@ -216,7 +216,7 @@ def test_environment_differences_and_possible_causes_are_listed():
 
 def test_a_comparison_is_printed(capsys):
     comparison = RerunComparison(
-        likeness=Likeness.SPREAD, different=["weights", "test metrics: accuracy/test"], before=0.98, now=0.981, spread=(0.003, "estimated from 9 seeds"), parted=3, changed=["seed: 1, was 0"],
+        agreement=Agreement.SPREAD, different=["weights", "test metrics: accuracy/test"], before=0.98, now=0.981, spread=(0.003, "estimated from 9 seeds"), first_different_epoch=3, changed=["seed: 1, was 0"],
         environment=[EnvironmentDifference("threads", "2", "1"), *(EnvironmentDifference("package keras", "1", f"{n}") for n in range(20))],
     )  # fmt: skip
     print_comparison(comparison)
@@ -235,12 +235,12 @@ def test_no_color_is_respected(capsys, monkeypatch, variable):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv(variable, "1")
     comparison = RerunComparison(
-        likeness=Likeness.BITWISE,
+        agreement=Agreement.BITWISE,
         different=[],
         before=0.98,
         now=0.98,
         spread=(0.003, ""),
-        parted=None,
+        first_different_epoch=None,
         changed=[],
         environment=[],
     )
@@ -266,7 +266,7 @@ def test_rerun_from_the_store_is_bitwise_equal_and_logged_to_the_store_of_this_f
     uri = first.tracking_uri
     assert rerun(first.run_id, verify=True, as_json=True, uri=uri) == 0
     record = json.loads(capsys.readouterr().out)
-    assert (record["likeness"], record["parted"], record["original"]) == ("bitwise", None, first.run_id)
+    assert (record["agreement"], record["first_different_epoch"], record["original"]) == ("bitwise", None, first.run_id)
     repeated = connect(build_sqlite_uri(Path(STORE))).get_run(record["run_id"])
     original = load_original(first.run_id, TrackingStore(uri)).run
     assert repeated.data.tags["rerun_of"] == first.run_id
@@ -350,7 +350,7 @@ def test_verify_fails_if_the_labels_of_the_test_images_changed_since_the_run(tin
     np.savez("data.npz", **{**arrays, "y_test": arrays["y_test"][::-1]})
     assert rerun(first.folder, "tracking=off", verify=True, as_json=True) == 3
     comparison = json.loads(capsys.readouterr().out)
-    assert comparison["likeness"] in ("within spread", "drifted")
+    assert comparison["agreement"] in ("within spread", "drifted")
     assert comparison["different"][:2] == ["data", "labels of the test images: 20 of 30 images"]
     assert comparison["different"][2].startswith("test metrics: ")
 

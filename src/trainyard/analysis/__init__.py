@@ -16,6 +16,6 @@ from trainyard.analysis.claims.spec import (
 )
 from trainyard.analysis.compare.comparison import Comparison, check_page_path, compare_records, compare_selection
 from trainyard.analysis.compare.selection import Selection, load_single_run, search_runs
-from trainyard.analysis.rerun.comparison import Likeness, RerunComparison
+from trainyard.analysis.rerun.comparison import Agreement, RerunComparison
 from trainyard.analysis.rerun.rerun import RerunResult, plan_rerun, run_rerun
 from trainyard.analysis.run_collection import Run, RunCollection

@@ -80,7 +80,7 @@ def _list_next_steps(original: str, repeated: RerunResult, store: TrackingStore)
     reference = result.run_id or os.path.relpath(result.folder)
     if repeated.is_bitwise:
         return {"export": build_store_command("export", reference, f"model-{result.folder.name}", uri=store.uri)}
-    if repeated.comparison.likeness is None:  # the original run did not finish
+    if repeated.comparison.agreement is None:  # the original run did not finish
         return {"see it": build_store_command("ui", uri=store.uri)}
     page = ("--html", "compared.html")
     return {"compare": build_store_command("compare", original, reference, *page, uri=store.uri)}
@@ -88,15 +88,15 @@ def _list_next_steps(original: str, repeated: RerunResult, store: TrackingStore)
 
 def print_comparison(comparison: RerunComparison) -> None:
     """Prints how similar two runs are, in which epoch they diverge, and possible causes."""
-    from trainyard.analysis import Likeness
+    from trainyard.analysis import Agreement
 
     print_heading("Comparison with the original run")
-    likeness = comparison.likeness
-    is_bitwise = likeness is Likeness.BITWISE
+    agreement = comparison.agreement
+    is_bitwise = agreement is Agreement.BITWISE
     print_styled(_format_headline(comparison), "green" if is_bitwise else "bold")
     for part in comparison.different:
         _print_item("result differs", part)
-    match comparison.parted:
+    match comparison.first_different_epoch:
         case None:
             pass
         case 0:
@@ -112,7 +112,7 @@ def print_comparison(comparison: RerunComparison) -> None:
         _print_item("differs" if is_bitwise else "possible cause", str(cause))
     if (hidden_count := len(causes) - _SHOWN_CAUSES) > 0:
         _print_item("", f"and {hidden_count} more")
-    if not causes and likeness not in (Likeness.BITWISE, None) and not comparison.changed:
+    if not causes and agreement not in (Agreement.BITWISE, None) and not comparison.changed:
         print_styled("No difference in the environment was found. See training.determinism for the guarantees")
 
 
@@ -122,17 +122,17 @@ def _print_item(label: str, text: str) -> None:
 
 
 def _format_headline(comparison: RerunComparison) -> str:
-    """Returns one line with the likeness of two runs and their test accuracies."""
-    from trainyard.analysis import Likeness
+    """Returns one line with the agreement of two runs and their test accuracies."""
+    from trainyard.analysis import Agreement
 
     within, source = comparison.spread
     figures = f"accuracy {comparison.now:.4f}, was {comparison.before:.4f}" if comparison.before is not None else ""
-    match comparison.likeness:
+    match comparison.agreement:
         case None:
             return f"not compared: the original run did not finish; accuracy {comparison.now:.4f}"
-        case Likeness.BITWISE:
+        case Agreement.BITWISE:
             return f"bitwise: weights, data, metrics and predictions are the same; {figures}"
-        case Likeness.METRICS:
+        case Agreement.METRICS:
             return f"same metrics: all metrics on the test images are the same; {figures}"
-        case likeness:
-            return f"{likeness}: {figures}; spread {within:.4f}, {source}"
+        case agreement:
+            return f"{agreement}: {figures}; spread {within:.4f}, {source}"

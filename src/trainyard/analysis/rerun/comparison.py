@@ -43,7 +43,7 @@ _CAUSES = ("threads", "engine", "xla", "determinism", "digest of the data", "cpu
 """Differences that can change results bit for bit, the most likely cause first."""
 
 
-class Likeness(StrEnum):
+class Agreement(StrEnum):
     """How similar two runs are. ``docs/reproduce.md`` defines the values."""
 
     BITWISE = "bitwise"
@@ -56,12 +56,12 @@ class Likeness(StrEnum):
 class EnvironmentDifference:
     """A difference between the environments of two runs: what differs, and its value in either run."""
 
-    what: str
+    name: str
     before: str
     now: str
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.now or 'absent'}, was {self.before or 'absent'}"
+        return f"{self.name}: {self.now or 'absent'}, was {self.before or 'absent'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,30 +69,30 @@ class RerunComparison:
     """The comparison of a rerun with the original run.
 
     Attributes:
-        likeness: How similar the runs are, or None if the original did not finish or has no test accuracy.
+        agreement: How similar the runs are, or None if the original did not finish or has no test accuracy.
         different: The parts of the result that differ: weights, data, epoch metrics, predictions or test metrics, one
             line each. Empty if the runs are bitwise identical or were not compared.
         before: Test accuracy of the original, or None if it has none.
         now: Test accuracy of the rerun.
         spread: Limit for the difference of the accuracies, and a text that explains how it was estimated.
-        parted: First epoch in which a training or validation metric of both runs differs, counted from 1; 0 if the
-            initial weights differ; None if neither differs.
+        first_different_epoch: First epoch in which a training or validation metric of both runs differs, counted from
+            1; 0 if the initial weights differ; None if neither differs.
         changed: Intentional changes of the config, one line each.
     """
 
-    likeness: Likeness | None
+    agreement: Agreement | None
     different: Sequence[str]
     before: float | None
     now: float
     spread: tuple[float, str]
-    parted: int | None
+    first_different_epoch: int | None
     changed: Sequence[str]
     environment: Sequence[EnvironmentDifference]
 
     @property
     def causes(self) -> list[EnvironmentDifference]:
         """Differences that can change results bit for bit, the most likely cause first."""
-        return [difference for cause in _CAUSES for difference in self.environment if difference.what == cause]
+        return [difference for cause in _CAUSES for difference in self.environment if difference.name == cause]
 
 
 def compare_runs(
@@ -113,26 +113,26 @@ def compare_runs(
     is_comparable = original.run.status == "FINISHED" and _ACCURACY in before
     different = _find_different_parts(original, rerun) if is_comparable else []
     return RerunComparison(
-        likeness=_classify_likeness(before, now, different, spread[0]) if is_comparable else None,
+        agreement=_classify_agreement(before, now, different, spread[0]) if is_comparable else None,
         different=different,
         before=before.get(_ACCURACY),
         now=now[_ACCURACY],
         spread=spread,
-        parted=_find_first_difference(original, rerun),
+        first_different_epoch=_find_first_different_epoch(original, rerun),
         changed=changed,
         environment=_find_environment_differences(original, rerun),
     )
 
 
-def _classify_likeness(
+def _classify_agreement(
     before: Mapping[str, float], now: Mapping[str, float], different: Sequence[str], spread: float
-) -> Likeness:
+) -> Agreement:
     """Returns how similar two runs are, from their metrics and the different parts of their results."""
     if not different:
-        return Likeness.BITWISE
+        return Agreement.BITWISE
     if not _find_different_test_metrics(before, now):
-        return Likeness.METRICS
-    return Likeness.SPREAD if abs(before[_ACCURACY] - now[_ACCURACY]) <= spread else Likeness.DRIFTED
+        return Agreement.METRICS
+    return Agreement.SPREAD if abs(before[_ACCURACY] - now[_ACCURACY]) <= spread else Agreement.DRIFTED
 
 
 def _find_different_parts(original: OriginalRun, rerun: OriginalRun) -> list[str]:
@@ -143,7 +143,7 @@ def _find_different_parts(original: OriginalRun, rerun: OriginalRun) -> list[str
         for part, tag in (("weights", names.WEIGHTS_DIGEST), ("data", names.DATASET_DIGEST))
         if before.tags.get(tag) is None or before.tags.get(tag) != now.tags.get(tag)
     ]
-    if epoch := _find_first_difference(original, rerun):
+    if epoch := _find_first_different_epoch(original, rerun):
         parts.append(f"metrics of epoch {epoch}")
     parts += _compare_predictions(original.predictions, rerun.predictions)
     if metrics := _find_different_test_metrics(before.metrics, now.metrics):
@@ -184,7 +184,7 @@ def _estimate_spread(accuracy: float, siblings: Sequence[float], images: int) ->
     return 1.96 * error, f"estimated from the number of test images, {images:,}"
 
 
-def _find_first_difference(original: OriginalRun, rerun: OriginalRun) -> int | None:
+def _find_first_different_epoch(original: OriginalRun, rerun: OriginalRun) -> int | None:
     """Returns the first epoch in which a common metric differs; 0 if the initial weights differ; None if none do."""
     if original.run.tags.get(names.INITIAL_WEIGHTS_DIGEST) != rerun.run.tags.get(names.INITIAL_WEIGHTS_DIGEST):
         return 0

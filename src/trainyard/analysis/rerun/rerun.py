@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainyard.analysis.rerun.comparison import Likeness, RerunComparison, compare_runs
+from trainyard.analysis.rerun.comparison import Agreement, RerunComparison, compare_runs
 from trainyard.analysis.rerun.original import OriginalRun, keeps_engine, load_original, restore_config
 from trainyard.config import (
     RunConfig,
@@ -52,12 +52,12 @@ class RerunResult:
     @property
     def is_bitwise(self) -> bool:
         """Whether weights, data, metrics and predictions of the two runs are bitwise identical."""
-        return self.comparison.likeness is Likeness.BITWISE
+        return self.comparison.agreement is Agreement.BITWISE
 
     def __repr__(self) -> str:
         before, now = self.comparison.before, self.comparison.now
         was = "" if before is None else f", was {before:.4f}"
-        return f"<RerunResult {self.comparison.likeness or 'not compared'}: accuracy/test {now:.4f}{was}>"
+        return f"<RerunResult {self.comparison.agreement or 'not compared'}: accuracy/test {now:.4f}{was}>"
 
 
 def plan_rerun(reference: str, store: TrackingStore, changes: Sequence[str] = (), *, verify: bool = False) -> RerunPlan:
