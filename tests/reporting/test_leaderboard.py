@@ -13,13 +13,13 @@ UNEQUAL_SEEDS = {
     "the other point has one seed": (
         {"a": [0.90, 0.91, 0.92], "b": [0.1]},
         {"a": "BEST", "b": "TOO_FEW_SEEDS"}, ["1", "2"],
-        f"a ranks first: accuracy/val 0.9100 ± 0.0100 (n 3). {NOT_TESTED} Train more seeds of each point.",
+        f"a ranks first: accuracy/val 0.9100 ± 0.0100 (n 3). {NOT_TESTED} Train more seeds to test them.",
         "too few seeds",
     ),
     "the best point has one seed": (
         {"a": [0.95], "b": [0.90, 0.91, 0.92]},
         {"a": "BEST", "b": "TOO_FEW_SEEDS"}, ["1", "2"],
-        f"a ranks first: accuracy/val 0.9500 (n 1). {NOT_TESTED} Train more seeds of each point.",
+        f"a ranks first: accuracy/val 0.9500 (n 1). {NOT_TESTED} Train more seeds to test them.",
         "too few seeds",
     ),
     "one seed, which others have too": (

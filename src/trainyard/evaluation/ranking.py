@@ -177,7 +177,7 @@ class Ranking:
         if not self.is_tested:
             return (
                 f"{best.label} ranks first: {result}. There are too few seeds to test the differences, so they may be "
-                "due to chance. Train more seeds of each point."
+                "due to chance. Train more seeds to test them."
             )
         untested = [point for point in self.points if point.result is RangeTestResult.TOO_FEW_SEEDS]
         return f"{self._format_tied(untested)}{_format_untested(untested)}"
