@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.evaluation import count_tied
+from trainyard.evaluation import RangeTestResult, compare_with_best
 from trainyard.reporting.markdown import Table
 
 REPEATS = 2000
@@ -53,7 +53,8 @@ def simulate_sweep(sweep: Sweep, repeats: int = REPEATS) -> RankingRates:
         residuals = sweep.stds[:, None] * generator.normal(size=(len(sweep.means), sweep.seeds))
         values = sweep.means[:, None] + SEED_EFFECT * generator.normal(size=sweep.seeds) + residuals
         order = np.argsort(-values.mean(axis=1), kind="stable")
-        tied[repeat] = count_tied([dict(enumerate(values[point].tolist())) for point in order])
+        results = compare_with_best([dict(enumerate(values[point].tolist())) for point in order])
+        tied[repeat] = sum(result in {RangeTestResult.BEST, RangeTestResult.TIED} for result in results)
         wrong[repeat] = (order[tied[repeat] :] < sweep.n_best).sum()
     return RankingRates(float((wrong > 0).mean()), float(wrong.mean() / sweep.n_best), float(tied.mean()))
 

@@ -69,13 +69,24 @@ def main(
         Path | None,
         typer.Option(metavar="FOLDER", help="Another checkout of Trainyard, which `trials` measures alternately."),
     ] = None,
+    keep_sessions: Annotated[
+        bool,
+        typer.Option(
+            "--keep-sessions",
+            help="Add the sessions of `xla` to those in the results file instead of replacing them. The costs are not "
+            "fitted again.",
+        ),
+    ] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Only check that the benchmark works, with small data. Takes a few minutes.")
     ] = False,
 ) -> None:
     """Measure Trainyard and plain Keras scripts alternately, and report the ratios of their times."""
     with exit_on_error():
-        measure(parts or [], mnist=mnist, out=out, threads=threads, rounds=rounds, base=base, quick=quick)
+        measure(
+            parts or [], mnist=mnist, out=out, threads=threads, rounds=rounds, base=base, keep_sessions=keep_sessions,
+            quick=quick,
+        )  # fmt: skip
 
 
 def measure(
@@ -86,6 +97,7 @@ def measure(
     threads: int | None,
     rounds: int,
     base: Path | None,
+    keep_sessions: bool,
     quick: bool,
 ) -> None:
     """Measures parts of the benchmark and prints their results; see `run_benchmark`.
@@ -96,8 +108,9 @@ def measure(
     out = out or (QUICK_OUT if quick else OUT)
     with raise_on_signals(), ScreenProgress() as progress:
         sections = run_benchmark(
-            parts, out, mnist=mnist, threads=threads, rounds=rounds, quick=quick, base=base, progress=progress
-        )
+            parts, out, mnist=mnist, threads=threads, rounds=rounds, quick=quick, base=base,
+            keep_sessions=keep_sessions, progress=progress,
+        )  # fmt: skip
     for section in sections:
         print_section(section)
     Console(soft_wrap=True, highlight=False).print(Text(f"\nfiles  {os.path.relpath(out / PAGE_FILE)}"))

@@ -27,7 +27,7 @@ from experiments.performance.measure_sweep import check_tensorboard_installed, m
 from experiments.performance.measure_trials import measure_trials
 from experiments.performance.measure_xla import measure_xla
 from experiments.performance.page import render_page
-from experiments.performance.results import PARTS, load_results, write_results
+from experiments.performance.results import PARTS, RESULTS_FILE, load_results, write_results
 from experiments.performance.section import Section
 from experiments.performance.sections import build_sections
 from trainyard.errors import ConfigError
@@ -84,6 +84,7 @@ def run_benchmark(
     rounds: int = 3,
     quick: bool = False,
     base: Path | None = None,
+    keep_sessions: bool = False,
     progress: Progress | None = None,
 ) -> list[Section]:
     """Measures parts, and writes results, page and figures.
@@ -97,6 +98,7 @@ def run_benchmark(
         threads: Number of threads of TensorFlow and NumPy; None for one per core.
         rounds: How often complete commands are measured.
         base: Root folder of another checkout, with which `trials` is compared; None measures only this one.
+        keep_sessions: Whether to add the sessions of `xla` to those in the results file, instead of replacing them.
         quick: Whether to use a few images of scikit-learn's digits, to check only that everything works.
         progress: Notified of the progress; None reports no progress.
 
@@ -104,8 +106,8 @@ def run_benchmark(
         The sections of the measured parts.
 
     Raises:
-        ConfigError: If a part is unknown, a required package is missing, or `out` has a results file that cannot be
-            read.
+        ConfigError: If a part is unknown, a required package is missing, `out` has a results file that cannot be
+            read, or there is no result to which the sessions of `xla` can be added.
         DatasetError: If a part requires MNIST, and it is missing or damaged.
         TrainingError: If a child process fails. The message contains the end of its stderr.
     """
@@ -115,6 +117,7 @@ def run_benchmark(
     selected_parts = [part for part in PARTS if part in (parts or PARTS)]
     if "sweep" in selected_parts:
         check_tensorboard_installed()
+    kept_xla = _find_kept_xla(results, selected_parts, out) if keep_sessions else None
     progress = progress or Progress()
     out.mkdir(parents=True, exist_ok=True)
     progress.stage("start")
@@ -128,13 +131,15 @@ def run_benchmark(
         else:
             folder = prepare_mnist(mnist, Path(temporary_folder), progress=progress.downloads)
         settings = BenchmarkSettings(
-            folder, actual_threads, 1 if quick else rounds, quick, progress, requested_threads=threads, base=base
-        )
+            folder, actual_threads, 1 if quick else rounds, quick, progress, requested_threads=threads, base=base,
+            kept_xla=kept_xla,
+        )  # fmt: skip
         for part in selected_parts:
             progress.stage(_HEADINGS[part])
             started = time.monotonic()
             measured = _MEASURE_FUNCTIONS[part](settings)
-            command = build_repeat_command(part, mnist, threads, rounds, quick=quick)
+            kept = keep_sessions and part == "xla"
+            command = build_repeat_command(part, mnist, threads, rounds, quick=quick, keep_sessions=kept)
             provenance = {
                 **collect_provenance(actual_threads, command), "quick": quick, "seconds": time.monotonic() - started,
             }  # fmt: skip
@@ -144,16 +149,32 @@ def run_benchmark(
     return [section for section in build_sections(load_results(out)) if section.name in selected_parts]
 
 
+def _find_kept_xla(results: dict[str, Any], selected_parts: Sequence[str], out: Path) -> dict[str, Any]:
+    """Returns the earlier result of the part `xla`. Raises ConfigError if there is none, or `xla` is not measured."""
+    if "xla" not in selected_parts:
+        raise ConfigError("--keep-sessions: expected the part xla, got only other parts. Name xla, or omit the option")
+    if "xla" not in results:
+        raise ConfigError(
+            f"--keep-sessions: expected an earlier result of xla in {out / RESULTS_FILE}, found none. Omit the option "
+            "for the first measurement"
+        )
+    kept: dict[str, Any] = results["xla"]
+    return kept
+
+
 def write_report(out: Path, parts: dict[str, Any]) -> None:
     """Writes the page and the figures of the results."""
     (out / PAGE_FILE).write_text(render_page(build_sections(parts)))
     draw_figures(parts, out)
 
 
-def build_repeat_command(part: str, mnist: Path | None, threads: int | None, rounds: int, *, quick: bool) -> str:
+def build_repeat_command(
+    part: str, mnist: Path | None, threads: int | None, rounds: int, *, quick: bool, keep_sessions: bool = False
+) -> str:
     """Returns the command that repeats the measurement of a part, with a placeholder for the folder of MNIST."""
     command = ["python", "-m", "experiments.performance", part]
     command += ["--mnist", "FOLDER"] if mnist else []
     command += ["--threads", str(threads)] if threads else []
     command += ["--rounds", str(rounds)] if part in _REPEATED and not quick else []
+    command += ["--keep-sessions"] if keep_sessions else []
     return shlex.join([*command, *(["--quick"] if quick else [])])

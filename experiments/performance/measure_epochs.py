@@ -39,6 +39,7 @@ class BenchmarkSettings:
         requested_threads: Value of ``--threads``, or None if it was not given. In that case, complete commands run
             with their default number of threads.
         base: Root folder of another checkout of Trainyard, or None. The part ``trials`` measures both.
+        kept_xla: The earlier result of the part ``xla``, to which its new sessions are added, or None.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class BenchmarkSettings:
     progress: Progress
     requested_threads: int | None = None
     base: Path | None = None
+    kept_xla: dict[str, Any] | None = None
 
 
 def measure_epoch(settings: BenchmarkSettings) -> dict[str, Any]:

@@ -6,6 +6,9 @@ estimated times. They are written to the table that ``training.xla=auto`` uses, 
 Other programs can slow down a network for minutes, in both modes alike. Therefore each network is measured in several
 sessions, of which the fastest is used, and the costs are fitted twice: for the second fit, the times of a network are
 divided by the factor by which those of both modes exceed the first estimates.
+
+With ``--keep-sessions``, the new sessions are added to those of earlier measurements, and the costs are not fitted
+again. The new sessions then show how good the choice is on measurements that it was not fitted to.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,8 @@ from experiments.performance.measure_epochs import BenchmarkSettings
 from experiments.performance.training_processes import TrainingProcess
 from experiments.performance.xla_child import MODES
 from experiments.performance.xla_networks import CHECKED, FITTED, Network
+from trainyard.errors import ConfigError
+from trainyard.reporting.provenance import format_current_time
 from trainyard.system.files import atomic_write
 from trainyard.training.xla_costs import COSTS_FILE, Costs
 
@@ -37,32 +42,95 @@ _DIGITS = 4
 
 
 def measure_xla(settings: BenchmarkSettings) -> dict[str, Any]:
-    """Measures all networks, fits the costs, and writes the table."""
+    """Measures all networks, and fits the costs and writes the table, unless earlier sessions are kept.
+
+    Raises:
+        ConfigError: If the earlier result is of other networks or of another device.
+    """
     import tensorflow as tf
 
     sets = {"fitted": FITTED[:2], "checked": CHECKED[:1]} if settings.quick else {"fitted": FITTED, "checked": CHECKED}
-    networks: list[tuple[Network, dict[str, Any]]] = [
-        (network, {"set": name, "name": network.name, "work": {}, "sessions": []})
-        for name, members in sets.items()
-        for network in members
+    networks = [(name, network) for name, members in sets.items() for network in members]
+    device = "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
+    kept = settings.kept_xla
+    if kept:
+        _check_kept(kept, device, networks)
+    number = 1 + max((measurement["number"] for measurement in kept["measurements"]), default=0) if kept else 1
+    measurement = {"number": number, "date": format_current_time(), "fitted": not kept}
+    results = _measure_sessions(networks, number, settings)
+    if kept:
+        return add_sessions(kept, measurement, results)
+    costs = fit_costs([measured for measured in results if measured["set"] == "fitted"])
+    if not settings.quick:
+        write_costs(device, costs)
+    return {"device": device, "costs": costs, "measurements": [measurement], "networks": results}
+
+
+def _measure_sessions(
+    networks: Sequence[tuple[str, Network]], number: int, settings: BenchmarkSettings
+) -> list[dict[str, Any]]:
+    """Returns the work and the sessions of each network. `number` is that of the measurement."""
+    results: list[dict[str, Any]] = [
+        {"set": name, "name": network.name, "work": {}, "sessions": []} for name, network in networks
     ]
-    for number in range(1, settings.rounds + 1):
+    for round_number in range(1, settings.rounds + 1):
         for first in range(0, len(networks), _NETWORKS_PER_PROCESS):
             with TrainingProcess("networks", "", settings.folder, settings.threads, module="xla_child") as process:
                 process.wait_until_ready()
-                for position, (network, measured) in enumerate(
-                    networks[first : first + _NETWORKS_PER_PROCESS], first + 1
-                ):
-                    settings.progress.step(number, settings.rounds, position, len(networks))
-                    session = process.request(json.dumps(dataclasses.asdict(network)))
-                    measured["work"] = session.pop("work")
-                    measured["sessions"].append(session)
-    results = [measured for _, measured in networks]
-    costs = fit_costs([measured for measured in results if measured["set"] == "fitted"])
-    device = "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
-    if not settings.quick:
-        write_costs(device, costs)
-    return {"device": device, "costs": costs, "networks": results}
+                for position in range(first, min(first + _NETWORKS_PER_PROCESS, len(networks))):
+                    settings.progress.step(round_number, settings.rounds, position + 1, len(networks))
+                    session = process.request(json.dumps(dataclasses.asdict(networks[position][1])))
+                    results[position]["work"] = session.pop("work")
+                    results[position]["sessions"].append({"measurement": number, **session})
+    return results
+
+
+def _check_kept(kept: dict[str, Any], device: str, networks: Sequence[tuple[str, Network]]) -> None:
+    """Raises ConfigError if sessions of these networks on this device cannot be added to an earlier result."""
+    recorded = [(network["set"], network["name"]) for network in kept["networks"]]
+    problem = ""
+    if kept["device"] != device:
+        problem = f"of the device {device}, got one of {kept['device']}"
+    elif recorded != [(name, network.name) for name, network in networks]:
+        problem = f"of the {len(networks)} networks that are measured, got one of {len(recorded)} other networks"
+    if problem:
+        raise ConfigError(
+            f"--keep-sessions: expected an earlier result {problem}. Omit the option, which replaces the result"
+        )
+
+
+def add_sessions(
+    kept: dict[str, Any], measurement: dict[str, Any], results: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """Returns an earlier result with the sessions of another measurement of the same networks. The costs are kept."""
+    return {
+        "device": kept["device"],
+        "costs": kept["costs"],
+        "measurements": [*kept["measurements"], measurement],
+        "networks": [
+            {**measured, "sessions": [*earlier["sessions"], *measured["sessions"]]}
+            for earlier, measured in zip(kept["networks"], results, strict=True)
+        ],
+    }
+
+
+def select_sessions(part: dict[str, Any], numbers: Collection[int]) -> dict[str, Any]:
+    """Returns the result with only the sessions of some measurements, and only the networks that these measured."""
+    networks = [
+        {**network, "sessions": [s for s in network["sessions"] if s["measurement"] in numbers]}
+        for network in part["networks"]
+    ]
+    return {**part, "networks": [network for network in networks if network["sessions"]]}
+
+
+def find_largest_change(networks: Sequence[dict[str, Any]]) -> float:
+    """Returns the largest factor by which the ratio of the step times of both modes changes between sessions."""
+    changes: list[float] = []
+    for network in networks:
+        bursts = [session["step_seconds"] for session in network["sessions"]]
+        ratios = [min(seconds["with_xla"]) / min(seconds["without_xla"]) for seconds in bursts]
+        changes.append(max(ratios) / min(ratios))
+    return max(changes)
 
 
 def find_step_seconds(network: dict[str, Any]) -> dict[str, float]:

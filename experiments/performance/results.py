@@ -1,6 +1,7 @@
 """Reads and writes ``results.json``: the raw measurements of every part, with machine, versions, commit and time.
 
-When a part is measured again, its earlier result is replaced. The results of the other parts are kept.
+When a part is measured again, its earlier result is replaced, except with ``--keep-sessions``. The results of the other
+parts are kept.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from trainyard.errors import ConfigError
 from trainyard.system.files import atomic_write
 
 RESULTS_FILE = "results.json"
-FORMAT = 1
+FORMAT = 2
 """Version of the file format. A file with another version is rejected."""
 
 PARTS = (

@@ -28,6 +28,7 @@ from trainyard.config.compose import compose_config
 from trainyard.config.serialization import flatten_config, hash_config
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.ranking import higher_is_better
+from trainyard.reporting import describe_lead
 from trainyard.runs.experiment import run_experiment
 from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking import DatasetInput as Split
@@ -172,6 +173,19 @@ def test_best_rows_list_only_settings_that_differ_among_them():
         {"model.hidden_units": [8]},
         {"model.hidden_units": [9]},
     ]
+
+
+def test_the_lead_of_the_best_rows_is_tested_among_all_rows():
+    accuracies = {4: (0.95, 0.96, 0.94), 8: (0.94, 0.96, 0.93), 16: (0.93, 0.94, 0.94), 32: (0.1, 0.11, 0.12)}
+    runs = [
+        fake_run(f"model.hidden_units=[{units}]", f"seed={seed}", accuracy=accuracy)
+        for units, values in accuracies.items()
+        for seed, accuracy in enumerate(values)
+    ]
+    table = build_comparison_table(runs, ACCURACY)
+    lead = describe_lead(table.ranking)
+    assert "range test of 4 points, p = " in lead
+    assert describe_lead(table.select_best(2).ranking) == lead
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -411,6 +425,7 @@ def test_two_runs_are_compared_as_text_json_csv_and_html(wide_and_thin):
         {"model.hidden_units": [64]},
         {"model.hidden_units": [2]},
     ]
+    assert [config["range_test"] for config in record["configs"]] == ["best", "not tested: too few seeds"]
     assert record["configs"][0]["metrics"]["loss/test"] == {"mean": pytest.approx(wide.evaluation.loss), "std": None}
     assert (len(record["pair"]["improved"]), len(record["pair"]["worsened"])) == (worsened, improved)
 

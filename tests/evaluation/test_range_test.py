@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from trainyard.evaluation.range_test import TwoWayLayout, count_tied
+from trainyard.evaluation.range_test import RangeTestResult, TwoWayLayout, compare_with_best
+
+BEST, TIED, WORSE, TOO_FEW_SEEDS = (
+    RangeTestResult.BEST, RangeTestResult.TIED, RangeTestResult.WORSE, RangeTestResult.TOO_FEW_SEEDS,
+)  # fmt: skip
 
 
 def build_points(values):
@@ -79,8 +83,8 @@ def test_equal_values_have_the_variance_of_rounding():
     points = [{0: 29 / 30, 1: 29 / 30}, {0: 28 / 30, 1: 28 / 30}]
     difference = TwoWayLayout(points, 1 / 30).compare_with_first(1)
     assert difference.standard_error == pytest.approx(1 / 30 / math.sqrt(12))  # two rounded values, two seeds
-    assert count_tied(points, 1 / 30) == 2
-    assert count_tied(points) == 1
+    assert compare_with_best(points, 1 / 30) == [BEST, TIED]
+    assert compare_with_best(points) == [BEST, WORSE]
 
 
 def test_points_that_share_one_seed_are_compared_without_effects_of_seeds():
@@ -94,10 +98,10 @@ def test_point_with_one_value_is_tested_with_the_variance_of_the_others():
     generator = np.random.default_rng(0)
     points = build_points(np.array([0.9, 0.898, 0.896])[:, None] + 0.01 * generator.normal(size=(3, 5)))
     points.append({2: 0.5})
-    assert count_tied(points) == 3
-    assert count_tied([{0: 0.9, 1: 0.91}, {0: 0.1}]) == 2
+    assert compare_with_best(points) == [BEST, TIED, TIED, WORSE]
+    assert compare_with_best([{0: 0.9, 1: 0.91}, {0: 0.1}]) == [BEST, TOO_FEW_SEEDS]
 
 
 @pytest.mark.parametrize("values", [[{0: 0.9}], [{0: 0.9}, {0: 0.1}, {0: 0.2}], [{0: 0.9, 1: 0.8}, {2: 0.1}]])
-def test_points_with_unknown_variances_are_tied(values):
-    assert count_tied(values) == len(values)
+def test_points_with_unknown_variances_are_not_tested(values):
+    assert compare_with_best(values) == [BEST, *[TOO_FEW_SEEDS] * (len(values) - 1)]

@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from trainyard.evaluation import estimate_accuracy
-from trainyard.evaluation.ranking import compute_lead_p_value, count_decimals, higher_is_better, rank
+from trainyard.evaluation.range_test import RangeTestResult
+from trainyard.evaluation.ranking import count_decimals, higher_is_better, rank
 
 CLEAR = {
     "wide": [0.981, 0.982, 0.980, 0.983, 0.982],
@@ -18,6 +19,10 @@ CLEAR = {
 
 def labels(ranking):
     return [point.label for point in ranking.points]
+
+
+def results(ranking):
+    return {point.label: point.result for point in ranking.points}
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -94,7 +99,7 @@ def test_trial_without_the_objective_is_reported_by_number(sweep_of):
 def test_two_points_with_shared_seeds_are_compared_by_the_paired_t_test(sweep_of):
     ranking = rank(sweep_of({"a": [0.91, 0.95, 0.93, 0.96], "b": [0.90, 0.93, None, 0.95]}), "accuracy/val")
     expected = stats.ttest_rel([0.91, 0.95, 0.96], [0.90, 0.93, 0.95])
-    assert compute_lead_p_value(ranking) == pytest.approx(expected.pvalue)
+    assert ranking.lead_p_value == pytest.approx(expected.pvalue)
     assert ranking.points[1].tied == (expected.pvalue >= 0.05)
 
 
@@ -103,7 +108,7 @@ def test_two_points_with_different_seeds_are_compared_by_the_t_test(sweep_of):
     ranking = rank(
         sweep_of({"a": [*first_values, None, None, None], "b": [None, None, None, *second_values]}), "accuracy/val"
     )
-    assert compute_lead_p_value(ranking) == pytest.approx(stats.ttest_ind(first_values, second_values).pvalue)
+    assert ranking.lead_p_value == pytest.approx(stats.ttest_ind(first_values, second_values).pvalue)
 
 
 def test_equal_points_with_the_same_spread_are_compared_by_tukeys_test(sweep_of):
@@ -112,7 +117,7 @@ def test_equal_points_with_the_same_spread_are_compared_by_tukeys_test(sweep_of)
     seeds = [[None] * 3 * number + row for number, row in enumerate(values)]
     ranking = rank(sweep_of(dict(zip("abcd", seeds, strict=True))), "accuracy/val")
     expected = stats.tukey_hsd(*values).pvalue[0]
-    assert compute_lead_p_value(ranking) == pytest.approx(expected[1])
+    assert ranking.lead_p_value == pytest.approx(expected[1])
     assert [point.tied for point in ranking.points] == [p_value >= 0.05 for p_value in expected]
 
 
@@ -121,13 +126,13 @@ def test_lower_loss_is_tested_like_higher_accuracy(sweep_of):
     by_accuracy, by_loss = rank(sweep_of(CLEAR), "accuracy/val"), rank(sweep_of(losses), "loss/val")
     assert labels(by_accuracy) == labels(by_loss)
     assert by_accuracy.n_tied == by_loss.n_tied == 2
-    assert compute_lead_p_value(by_accuracy) == pytest.approx(compute_lead_p_value(by_loss))
+    assert by_accuracy.lead_p_value == pytest.approx(by_loss.lead_p_value)
 
 
 def test_point_with_one_value_is_not_tested_without_others(sweep_of):
     ranking = rank(sweep_of({"a": [0.9, 0.91, 0.92], "b": [0.1]}), "accuracy/val")
-    assert compute_lead_p_value(ranking) is None
-    assert ranking.n_tied == 2
+    assert ranking.lead_p_value is None
+    assert results(ranking) == {"a": RangeTestResult.BEST, "b": RangeTestResult.TOO_FEW_SEEDS}
 
 
 def test_constant_values_differ_significantly_only_if_they_are_far_apart(sweep_of):
@@ -216,10 +221,27 @@ def test_verdict_without_a_statistical_test(sweep_of, points, objective, verdict
     assert rank(sweep_of(points, objective=objective), objective).format_verdict() == verdict
 
 
-def test_points_with_one_seed_are_all_tied(sweep_of):
+def test_points_with_one_seed_are_not_tested(sweep_of):
     ranking = rank(sweep_of({"a": [0.9], "b": [0.1], "c": [0.5]}), "accuracy/val")
-    assert (ranking.n_tied, ranking.has_repeats) == (3, False)
+    assert (ranking.n_tied, ranking.has_repeats, ranking.is_tested) == (1, False, False)
+    assert [point.result for point in ranking.points[1:]] == [RangeTestResult.TOO_FEW_SEEDS] * 2
     assert rank(sweep_of({"a": [0.9]}, objective=None), None).n_tied == 0
+
+
+def test_many_points_with_too_few_seeds_are_counted(sweep_of):
+    points = {"a": [0.9, 0.91, 0.92], "b": [0.89, 0.9, 0.92]}
+    points |= {label: [*[None] * number, 0.95 - number / 100] for number, label in enumerate("cdefg", 10)}
+    verdict = rank(sweep_of(points), "accuracy/val").format_verdict()
+    assert verdict.endswith(" 5 points have too few seeds to be tested: c, d, e and 2 more.")
+
+
+def test_pruned_points_are_not_tested(sweep_of):
+    points = {"a": [0.90, 0.91, 0.92], "b": [0.90, 0.91, 0.91], "c": [0.99, 0.98, 0.97]}
+    ranking = rank(sweep_of(points), "accuracy/val", pruned={3})
+    assert results(ranking) == {
+        "a": RangeTestResult.BEST, "b": RangeTestResult.TIED, "c": RangeTestResult.PRUNED,
+    }  # fmt: skip
+    assert ranking.n_compared == 2
 
 
 def test_small_values_have_more_decimals():

@@ -26,6 +26,7 @@ from experiments.performance import (
     measure_streaming,
     measure_sweep,
     measure_trials,
+    measure_xla,
     page,
     results,
     sections,
@@ -68,6 +69,7 @@ from experiments.performance.training_processes import (
     measure_alternately,
     start_processes,
 )
+from experiments.performance.xla_networks import Network
 from trainyard.errors import ConfigError, DatasetError, TrainingError
 from trainyard.system.progress import Progress
 from trainyard.system.uris import build_sqlite_uri
@@ -151,6 +153,7 @@ def xla_measurements():
             "work": {"step": 1, "product size": size},
             "sessions": [
                 {
+                    "measurement": 1,
                     "compile_seconds": {"with_xla": 2.0 * slowdown, "without_xla": 0.5},
                     "step_seconds": {
                         "with_xla": [0.9, with_xla * slowdown],
@@ -162,7 +165,8 @@ def xla_measurements():
         }
         for name, size, with_xla in (("fitted", 2, 0.002), ("checked", 10, 0.022))
     ]
-    return {"costs": costs, "networks": networks}
+    measurements = [{"number": 1, "date": "2026-03-01 12:00 UTC", "fitted": True}]
+    return {"costs": costs, "measurements": measurements, "networks": networks}
 
 
 def made_up_parts(**provenance):
@@ -327,7 +331,7 @@ def test_a_part_that_is_measured_again_replaces_its_earlier_result(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["results.json"]
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"format": 1}', '{"format": 99, "parts": {}}'])
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"format": 2}', '{"format": 99, "parts": {}}'])
 def test_a_file_with_other_content_is_not_overwritten(tmp_path, content):
     (tmp_path / "results.json").write_text(content)
     with pytest.raises(
@@ -405,6 +409,42 @@ def test_the_page_contains_results_and_provenance_of_every_part():
     column_counts = {line.count("|") for line in text.splitlines() if line.startswith("| network ")}
     assert column_counts == {7}
     assert "Quick check" not in text
+
+
+def test_the_committed_page_is_generated_from_the_committed_results():
+    folder = ROOT / "experiments/performance"
+    assert (folder / "README.md").read_text() == page.render_page(
+        sections.build_sections(results.load_results(folder))
+    )  # fmt: skip
+
+
+def test_the_choices_of_xla_are_also_judged_by_the_sessions_of_each_measurement():
+    """Measurement 2 has only the first network. In measurement 3, both networks are slower, and faster without XLA."""
+    part = made_up_parts()["xla"]
+    (section,) = sections.build_sections({"xla": part})
+    assert [len(table.rows) for table in section.tables] == [2, 2]  # no table of measurements, as there is only one
+    first = part["networks"][0]["sessions"][1]
+    part["networks"][0]["sessions"].append({**first, "measurement": 2})
+    for network in part["networks"]:
+        seconds = {"with_xla": [0.1], "without_xla": [0.01]}
+        network["sessions"].append(
+            {"measurement": 3, "compile_seconds": first["compile_seconds"], "step_seconds": seconds}
+        )
+    part["measurements"] += [
+        {"number": 2, "date": None, "fitted": True, "remark": "Only one network."},
+        {"number": 3, "date": "2026-03-02 12:00 UTC", "fitted": False},
+    ]  # fmt: skip
+    (section,) = sections.build_sections({"xla": part})
+    worst, largest = (2 + 66) / (0.5 + 33), (2 + 3000) / (0.5 + 300)
+    assert section.tables[1].rows == [
+        ["all", "", "", "2", "1.000", "1.00", "0.333", f"{worst:.2f}"],  # the fastest sessions are those of 1
+        ["measurements of all networks (1, 3)", "", "", "2", "1.000", "1.00", "0.333", f"{worst:.2f}"],
+        ["measurement 1", "2026-03-01 12:00 UTC", "yes", "2", "1.000", "1.00", "0.333", f"{worst:.2f}"],
+        ["measurement 2", "not recorded", "yes", "1", "1.000", "1.00", "", ""],
+        ["measurement 3", "2026-03-02 12:00 UTC", "no", "2", "0.333", f"{largest:.2f}", "0.333", f"{largest:.2f}"],
+    ]
+    assert "up to a factor of 15.0." in section.notes[0]  # 0.002 / 0.003 with XLA, and then 0.1 / 0.01
+    assert section.notes[-1] == "Measurement 2: Only one network."
 
 
 def test_searches_are_compared_at_the_compute_time_of_the_cheapest_search():
@@ -528,6 +568,10 @@ def test_the_repeat_command_contains_no_path_of_this_machine():
         benchmark.build_repeat_command("epoch", None, None, 3, quick=True)
         == "python -m experiments.performance epoch --quick"
     )
+    assert (
+        benchmark.build_repeat_command("xla", None, None, 2, quick=False, keep_sessions=True)
+        == "python -m experiments.performance xla --rounds 2 --keep-sessions"
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -601,6 +645,90 @@ def test_costs_are_fitted_to_the_fastest_bursts():
     assert costs["without_xla"]["step"]["product size"] == pytest.approx(6e-9, rel=1e-3)
     for name, cost in {"step": 0.3, "product": 0.05, "other": 0.0}.items():
         assert costs["with_xla"]["compile"].get(name, 0.0) == pytest.approx(cost, rel=1e-3, abs=1e-11)
+
+
+@pytest.fixture
+def measure_made_up_networks(monkeypatch, tmp_path):
+    """Returns a function that measures two networks, whose times are made up: n seconds per step of measurement n."""
+
+    class Process:
+        seconds = 0.0
+
+        def __init__(self, *arguments, **named):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def wait_until_ready(self):
+            pass
+
+        def request(self, text):
+            assert json.loads(text)["batch_size"] == 32
+            seconds = {"with_xla": [self.seconds], "without_xla": [2 * self.seconds]}
+            return {"work": {"step": 1}, "compile_seconds": dict.fromkeys(seconds, 1.0), "step_seconds": seconds}
+
+    def measure(kept=None):
+        Process.seconds += 1
+        return measure_xla.measure_xla(
+            BenchmarkSettings(tmp_path, 1, 2, quick=False, progress=Progress(), kept_xla=kept)
+        )  # fmt: skip
+
+    monkeypatch.setattr(measure_xla, "TrainingProcess", Process)
+    monkeypatch.setattr(measure_xla, "COSTS_FILE", tmp_path / "costs.json")
+    monkeypatch.setattr(measure_xla, "FITTED", [Network((8, 8), 32, ("model=mlp",))])
+    monkeypatch.setattr(measure_xla, "CHECKED", [Network((9, 9), 32, ("model=mlp",))])
+    return measure
+
+
+def test_new_sessions_of_xla_that_are_added_change_neither_the_costs_nor_the_table(measure_made_up_networks, tmp_path):
+    first = measure_made_up_networks()
+    table = (tmp_path / "costs.json").read_text()
+    assert json.loads(table) == {first["device"]: first["costs"]}
+    added = measure_made_up_networks(first)
+    assert (tmp_path / "costs.json").read_text() == table
+    assert added["costs"] == first["costs"]
+    assert [(measurement["number"], measurement["fitted"]) for measurement in added["measurements"]] == [
+        (1, True), (2, False),
+    ]  # fmt: skip
+    for network in added["networks"]:
+        assert [(s["measurement"], *s["step_seconds"]["with_xla"]) for s in network["sessions"]] == [
+            (1, 1.0), (1, 1.0), (2, 2.0), (2, 2.0),
+        ]  # fmt: skip
+    replaced = measure_made_up_networks()
+    assert replaced["costs"] != first["costs"]
+    assert [len(network["sessions"]) for network in replaced["networks"]] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"device": "tpu"}, "--keep-sessions: expected an earlier result of the device .*, got one of tpu. Omit"),
+        ({"networks": []}, "--keep-sessions: expected an earlier result of the 2 networks that are measured, got one of 0 other networks"),
+    ],
+)  # fmt: skip
+def test_sessions_are_not_added_to_the_result_of_another_device_or_of_other_networks(
+    measure_made_up_networks, change, message
+):
+    first = measure_made_up_networks()
+    with pytest.raises(ConfigError, match=message):
+        measure_made_up_networks({**first, **change})
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (["epoch"], "--keep-sessions: expected the part xla, got only other parts"),
+        (["xla"], "--keep-sessions: expected an earlier result of xla in .*results.json, found none"),
+    ],
+)
+def test_sessions_can_only_be_added_to_an_earlier_result_of_xla(tmp_path, parts, message):
+    with pytest.raises(ConfigError, match=message):
+        benchmark.run_benchmark(parts, tmp_path / "out", quick=True, keep_sessions=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_times_of_a_network_are_those_of_the_fastest_session():

@@ -644,6 +644,17 @@ def test_markers_of_points_that_differ_significantly_from_the_best_are_not_fille
     assert shares[0] > 1.5 * shares[1] > 0
 
 
+def test_a_point_with_too_few_seeds_is_not_filled_among_tested_points(sweep_of, tmp_path):
+    def draw(points):
+        plots.draw_ranking(rank(sweep_of(points), "accuracy/val"), tmp_path / "ranking.png")
+        return share_of(BLUE, load_checked(tmp_path / "ranking.png"))
+
+    tested = {"a": [0.950, 0.952, 0.954], "b": [0.949, 0.952, 0.953]}
+    other = [None, None, None, 0.951]
+    assert draw({**tested, "c": other}) < draw({**tested, "c": [0.951]})
+    assert draw({"a": tested["a"], "c": other}) > draw({"a": tested["a"], "c": [0.5, 0.51, 0.52]})  # nothing is tested
+
+
 def test_ranking_is_not_drawn_without_an_objective_or_a_second_point(sweep_of, tmp_path):
     assert not plots.draw_ranking(rank(sweep_of({"a": [0.9], "b": [0.8]}, objective=None), None), tmp_path / "x.png")
     assert not plots.draw_ranking(rank(sweep_of({"a": [0.9]}), "accuracy/val"), tmp_path / "x.png")

@@ -241,14 +241,14 @@ def winner_of(ranking):
 def test_page_describes_the_best_point_its_lead_and_the_command_to_train_it(ranking, sweep_of, tmp_path):
     text = Page(write(tmp_path, ranking, winner=winner_of(ranking))[1]).text
     assert "model.hidden_units = [64, 64, 64], optimizer.learning_rate = 0.001" in text
-    assert "0.0002 ahead of wide; not significant (Tukey's range test of all points, p = " in text
+    assert "0.0002 ahead of wide; not significant (Tukey's range test of 3 points, p = " in text
     best = ranking.points[0]
     assert re.search(rf"accuracy/test 0\.9712[^A-Z]*, mean of {best.n} seeds", text)
     assert f"abc123, seed {best.runs[0].seed}: accuracy/val {best.runs[0].value:.4f}" in text
     assert "trainyard train experiment=winner" in text
     clear = rank(sweep_of({"good": [0.9, 0.91, 0.9], "bad": [0.5, 0.51, 0.49]}), "accuracy/val")
     assert (
-        "0.4033 ahead of bad; significant (Tukey's range test of all points, p = "
+        "0.4033 ahead of bad; significant (Tukey's range test of 2 points, p = "
         in Page(write(tmp_path, clear, winner=winner_of(clear))[1]).text
     )
     level = rank(sweep_of({"one": [0.9], "other": [0.9]}), "accuracy/val")

@@ -102,6 +102,42 @@ def test_reason_names_the_epoch_and_the_pruner():
     assert all(" by sweep.pruner=median" in reason and "with accuracy/val 0." in reason for reason in reasons)
 
 
+@pytest.mark.parametrize(
+    ("name", "points", "seeds", "min_epochs", "setting"),
+    [
+        ("median", 4, 1, 1, "sweep.pruner: median prunes a point only after 4 others are finished"),
+        ("median", 5, 1, 1, ""),
+        ("median", 8, 1, EPOCHS, f"sweep.min_epochs: with {EPOCHS}, no trial is pruned"),
+        ("median", 8, 1, EPOCHS - 1, ""),
+        ("median", 8, 2, EPOCHS, f"sweep.min_epochs: with {EPOCHS}, no trial is pruned"),
+        ("median", 8, 3, EPOCHS, ""),  # the third seeds of weak points do not start
+        ("median", 8, 3, EPOCHS + 1, f"sweep.min_epochs: with {EPOCHS + 1}, no trial is pruned"),
+        ("halving", 4, 1, 1, ""),
+        ("halving", 8, 1, EPOCHS, f"sweep.min_epochs: with {EPOCHS}, no trial is pruned"),
+        ("hyperband", 8, 1, EPOCHS + 1, f"sweep.min_epochs: with {EPOCHS + 1}, no trial is pruned"),
+    ],
+)
+def test_a_pruner_that_cannot_prune_causes_a_warning(name, points, seeds, min_epochs, setting):
+    """Each point is worse than the one before."""
+    trials = build_trials(points, seeds)
+    pruning = build_pruner(name, Ledger(Path("ledger.jsonl")), trials, min_epochs=min_epochs)
+    warning = pruning.find_ineffective_setting()
+    assert warning.startswith(setting)
+    assert bool(warning) == bool(setting)
+    pruned = False
+    for trial in trials:
+        if pruning.find_skip_reason(trial.number):
+            pruned = True
+            continue
+        value = 1 - trial.point / 100
+        if any(pruning.report_epoch(EpochReport(trial.number, n, EPOCHS, value)) for n in range(1, EPOCHS + 1)):
+            pruned = True
+            pruning.report_end(ended(trial.number, pruned=True))
+        else:
+            pruning.report_end(ended(trial.number, value))
+    assert pruned == (not setting)
+
+
 def test_curves_of_pruned_trials_are_kept_in_the_ledger():
     ledger = Ledger(Path("ledger.jsonl"))
     pruned = run_trials(ledger, "median", range(1, 12))

@@ -79,7 +79,7 @@ def test_warmup_can_last_until_the_last_step(keras):
     ],
 )
 def test_rounding_to_steps_that_changes_a_schedule_is_reported(schedule, parts):
-    warnings = list(schedule.find_rounding_effects(8))
+    warnings = list(schedule.find_ineffective_settings(epochs=10, steps_per_epoch=8))
     assert len(warnings) == (parts is not None)
     assert all(part in warning for warning in warnings for part in (*parts, "8 steps per epoch"))
 
@@ -99,7 +99,7 @@ def test_a_training_reports_learning_rates_that_are_never_used(tiny, train_model
     train_model(tiny("schedule=piecewise", "schedule.at_epochs=[1,1.01]", "training.epochs=2"), Listener())
     assert details[0] == (
         "warning: schedule.at_epochs: [1.0, 1.01] are the steps [10, 10], with 10 steps per epoch. "
-        "The learning rates with the factors [0.1] are never used"
+        "The learning rates with the factors [0.1] are never used. Set epochs that are at least a step apart"
     )
 
 

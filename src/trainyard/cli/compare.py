@@ -199,7 +199,7 @@ def _build_config_json(number: int, ranked: RankedPoint, comparison: Comparison)
     return {
         "rank": number,
         "config": ranked.label,
-        "tied_with_best": ranked.tied,
+        "range_test": ranked.result,
         "settings": {path: runs[0].params.get(path) for path in table.varied},
         "parameters": ranked.parameters or None,
         "seeds": ranked.n,

@@ -143,6 +143,15 @@ class OptimizerConfig(ComponentConfig, ABC):
         """Whether the final weights are an average over steps: the value of the field `use_ema`, if there is one."""
         return getattr(self, "use_ema", False)
 
+    @property
+    def batches_per_update(self) -> int:
+        """Number of batches per weight update: the value of `gradient_accumulation_steps`, if there is such a field."""
+        return getattr(self, "gradient_accumulation_steps", None) or 1
+
+    def find_ineffective_settings(self) -> Iterator[str]:
+        """Yields a warning for each setting that has no effect, because of the value of another one."""
+        yield from ()
+
     @abstractmethod
     def build(self, learning_rate: LearningRate) -> keras.Optimizer:
         """Builds the Keras optimizer with a constant learning rate or a Keras learning rate schedule."""
@@ -159,8 +168,8 @@ class ScheduleConfig(ComponentConfig, ABC):
         """Yields (field, message) for each setting that is invalid for this number of epochs."""
         yield from ()
 
-    def find_rounding_effects(self, steps_per_epoch: int) -> Iterator[str]:  # noqa: ARG002 - for subclasses
-        """Yields a warning for each setting that has no effect or another one, because it is rounded to steps."""
+    def find_ineffective_settings(self, epochs: int, steps_per_epoch: int) -> Iterator[str]:  # noqa: ARG002 - for subclasses
+        """Yields a warning for each setting that has no effect, or another one, in a training with this many steps."""
         yield from ()
 
     @abstractmethod

@@ -24,7 +24,7 @@ class EarlyStoppingConfig:
     """Minimum change of the monitored metric that counts as an improvement."""
     restore_best: bool = setting(True)
     """Whether to restore the weights of the best epoch when training ends. If `false`, the weights of the last epoch
-    are kept."""
+    are kept; then a `patience` that can't end before the last epoch causes a warning, because it has no effect."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -33,7 +33,7 @@ class PlateauConfig:
 
     patience: int | None = setting(None, ge=1)
     """Number of epochs without improvement after which the learning rate is reduced. `null` disables the reduction.
-    Any other value requires `schedule=constant`."""
+    Any other value requires `schedule=constant`. A value that can't end before the last epoch causes a warning."""
     factor: float = setting(0.1, gt=0, lt=1)
     """Factor by which the learning rate is multiplied at each reduction."""
     monitor: str = setting("loss/val", choices=MONITORS)
@@ -44,7 +44,8 @@ class PlateauConfig:
     cooldown: int = setting(0, ge=0)
     """Number of epochs to wait after a reduction before epochs without improvement are counted again."""
     min_learning_rate: float = setting(0.0, ge=0)
-    """Lower bound of the learning rate."""
+    """Lower bound of the learning rate. A value that is not less than `optimizer.learning_rate` causes a warning,
+    because the learning rate is then never reduced."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -163,7 +164,8 @@ class SweepConfig:
     pruning. `halving` is Optuna's successive halving. With several seeds, points are judged by the mean of their
     seeds."""
     min_epochs: int = setting(1, ge=1)
-    """Minimum number of epochs before a trial can be pruned. Has no effect if `pruner` is `off`."""
+    """Minimum number of epochs before a trial can be pruned. Has no effect if `pruner` is `off`. A value that is so
+    large that no trial can be pruned causes a warning."""
     on_error: str = setting("continue", choices=("continue", "stop"))
     """What to do after a failed trial. `continue` starts the remaining trials; `stop` starts no further trials."""
     retries: int = setting(0, ge=0)

@@ -2,13 +2,12 @@
 
 from trainyard.evaluation import scoring
 from trainyard.evaluation.calibration import Calibration, measure_calibration
-from trainyard.evaluation.range_test import count_tied
+from trainyard.evaluation.range_test import RangeTestResult, compare_with_best
 from trainyard.evaluation.ranking import (
     TEST_METRICS,
     RankedPoint,
     RankedRun,
     Ranking,
-    compute_lead_p_value,
     count_decimals,
     higher_is_better,
     is_proportion,

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -61,23 +62,41 @@ class Difference(NamedTuple):
         return math.copysign(math.inf, self.value) if self.value else 0.0
 
 
-def count_tied(points: Sequence[Values], step: float = 0.0) -> int:
-    """Returns the number of points at the top that do not differ significantly from the first, including the first.
+class RangeTestResult(StrEnum):
+    """What the range test states about a point. Each point of a ranking has exactly one result."""
 
-    A point does not differ significantly if the variance is unknown, because there are too few values.
+    BEST = "best"
+    TIED = "not significantly worse than the best"
+    WORSE = "significantly worse than the best"
+    BELOW = "not tested: below a point that is significantly worse"
+    TOO_FEW_SEEDS = "not tested: too few seeds"
+    PRUNED = "not tested: pruned"
+    NOT_COMPARED = "not tested: there is no objective"
+
+
+def compare_with_best(points: Sequence[Values], step: float = 0.0) -> list[RangeTestResult]:
+    """Returns the result of each point, from the first to the first that is significantly worse; then `BELOW`.
+
+    A point has too few seeds if the variance of its difference from the best is unknown.
 
     Args:
         points: The values of each point, higher is better, in the order of their means, the best first.
         step: The smallest possible difference of two values; 0 if it is unknown.
     """
     layout, limit = TwoWayLayout(points, step), compute_range_quantile(len(points), math.inf)
+    results = [RangeTestResult.BEST]
     for position in range(1, len(points)):
         difference = layout.compare_with_first(position)
-        if difference is None or difference.t < limit:  # saves time: this is the smallest critical value
-            continue
-        if compute_range_p_value(difference.t, len(points), difference.degrees_of_freedom) < SIGNIFICANCE_LEVEL:
-            return position
-    return len(points)
+        if difference is None:
+            results.append(RangeTestResult.TOO_FEW_SEEDS)
+        elif difference.t < limit:  # saves time: this is the smallest critical value
+            results.append(RangeTestResult.TIED)
+        elif compute_range_p_value(difference.t, len(points), difference.degrees_of_freedom) < SIGNIFICANCE_LEVEL:
+            below = len(points) - position - 1
+            return [*results, RangeTestResult.WORSE, *[RangeTestResult.BELOW] * below]
+        else:
+            results.append(RangeTestResult.TIED)
+    return results
 
 
 class TwoWayLayout:

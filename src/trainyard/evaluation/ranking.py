@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainyard.evaluation.range_test import TwoWayLayout, Values, count_tied
+from trainyard.evaluation.range_test import RangeTestResult, TwoWayLayout, Values, compare_with_best
 from trainyard.evaluation.statistics import (
     SIGNIFICANCE_LEVEL,
     compute_range_p_value,
@@ -72,8 +72,7 @@ class RankedPoint:
             than two values, and if all runs of the ranking have the same value.
         metrics: Means of the test metrics.
         is_pruned: Whether the sweep stopped the point before all its seeds had finished.
-        tied: Whether the point does not differ significantly from the best. True for the best itself. False for points
-            below the first that is significantly worse and pruned points below the best, which are not tested.
+        result: The result of the range test.
     """
 
     point: int
@@ -89,7 +88,12 @@ class RankedPoint:
     metrics: Mapping[str, float]
     seconds: float
     is_pruned: bool = False
-    tied: bool = False
+    result: RangeTestResult = RangeTestResult.NOT_COMPARED
+
+    @property
+    def tied(self) -> bool:
+        """Whether the point is the best, or tested and not significantly worse."""
+        return self.result in {RangeTestResult.BEST, RangeTestResult.TIED}
 
     @property
     def n(self) -> int:
@@ -116,17 +120,29 @@ class Ranking:
     Attributes:
         objective: Metric that is compared, or None.
         points: The points that have a finished run. Pruned points are below all others.
-        n_tied: Number of points at the top that do not differ significantly from the best, including the best; 0 if
-            nothing is compared.
+        n_compared: Number of points that the range test compares, also if only some of them are in `points`. The
+            p-values depend on it.
+        lead_p_value: P-value of the difference between the first two points; None if it is not tested.
     """
 
     objective: str | None
     points: list[RankedPoint]
-    n_tied: int
+    n_compared: int = 0
+    lead_p_value: float | None = None
+
+    @property
+    def n_tied(self) -> int:
+        """Number of points that are not significantly worse than the best, including the best."""
+        return sum(point.tied for point in self.points)
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether any point was tested against the best."""
+        return any(point.result in {RangeTestResult.TIED, RangeTestResult.WORSE} for point in self.points)
 
     @property
     def has_repeats(self) -> bool:
-        """Whether any point has several finished runs, so that differences can be tested."""
+        """Whether any point has several finished runs, so that there are standard deviations."""
         return any(point.n > 1 for point in self.points)
 
     def format_verdict(self, advice: str = "Add sweep.seeds=5 to test them.") -> str:
@@ -158,12 +174,27 @@ class Ranking:
                 f"{best.label} ranks first: {self.objective} {best.describe()}. "
                 f"With one seed each, the differences may be due to chance. {advice}"
             )
+        if not self.is_tested:
+            return (
+                f"{best.label} ranks first: {result}. There are too few seeds to test the differences, so they may be "
+                "due to chance. Train more seeds to test them."
+            )
+        untested = [point for point in self.points if point.result is RangeTestResult.TOO_FEW_SEEDS]
+        return f"{self._format_tied(untested)}{_format_untested(untested)}"
+
+    def _format_tied(self, untested: Sequence[RankedPoint]) -> str:
+        """Returns which of the tested points do not differ significantly from the best. Some may be `untested`."""
+        best = self.points[0]
         if self.n_tied == 1:
-            return f"{best.label} is best: {result}."
-        subject = f"All {count:,}" if self.n_tied == count else f"The first {self.n_tied:,}"
-        others = self.points[1 : min(self.n_tied, MAX_NAMED_TIED)]
+            scope = " of the tested points" if untested else ""
+            return f"{best.label} is best{scope}: {self.objective} {best.describe()} (n {best.n})."
+        if untested:
+            subject = f"{self.n_tied:,} points"
+        else:
+            subject = f"All {self.n_tied:,}" if self.n_tied == len(self.points) else f"The first {self.n_tied:,}"
+        tied = [point for point in self.points[1:] if point.tied]
         named = [f"{best.label} ({self.objective} {best.describe()})"]
-        named += [f"{point.label} ({point.describe()})" for point in others]
+        named += [f"{point.label} ({point.describe()})" for point in tied[: MAX_NAMED_TIED - 1]]
         suffix = f" and {self.n_tied - MAX_NAMED_TIED:,} more" if self.n_tied > MAX_NAMED_TIED else ""
         level = f"{100 * SIGNIFICANCE_LEVEL:g} % level"
         return f"{subject} do not differ significantly ({level}): {', '.join(named)}{suffix}."
@@ -187,25 +218,36 @@ def rank(runs: Sequence[RankedRun], objective: str | None, pruned: Collection[in
         for number in sorted(by_point)
     ]
     if objective is None or not points:
-        return Ranking(objective=objective, points=points, n_tied=0)
+        return Ranking(objective=objective, points=points)
     sign = -1 if higher_is_better(objective) else 1
     points.sort(key=lambda point: (point.is_pruned, sign * statistics.fmean(point.values)))
-    n_tied = count_tied(_orient_values(points, objective), step)
-    points = [dataclasses.replace(point, tied=position < n_tied) for position, point in enumerate(points)]
-    return Ranking(objective=objective, points=points, n_tied=n_tied)
+    tested = _orient_values(points, objective)
+    results = compare_with_best(tested, step)
+    results += [RangeTestResult.PRUNED] * (len(points) - len(tested))
+    return Ranking(
+        objective=objective,
+        points=[dataclasses.replace(point, result=result) for point, result in zip(points, results, strict=True)],
+        n_compared=len(tested),
+        lead_p_value=_compute_lead_p_value(tested, step),
+    )
 
 
-def compute_lead_p_value(ranking: Ranking) -> float | None:
-    """Returns the p-value of the range test for the first two points, or None if it does not test them.
-
-    They are not tested if the variance is unknown, or if only the second point was pruned.
-    """
-    tested = _orient_values(ranking.points, ranking.objective or "")
-    step = find_step([value for point in ranking.points for value in point.values])
+def _compute_lead_p_value(tested: Sequence[Values], step: float) -> float | None:
+    """Returns the p-value of the first two of the tested points; None if the variance is unknown or there is one."""
     difference = TwoWayLayout(tested, step).compare_with_first(1) if len(tested) > 1 else None
     if difference is None:
         return None
     return compute_range_p_value(difference.t, len(tested), difference.degrees_of_freedom)
+
+
+def _format_untested(points: Sequence[RankedPoint]) -> str:
+    """Returns a sentence about the points that have too few seeds to be tested; empty if there are none."""
+    if not points:
+        return ""
+    named = ", ".join(point.label for point in points[:MAX_NAMED_TIED])
+    suffix = f" and {len(points) - MAX_NAMED_TIED:,} more" if len(points) > MAX_NAMED_TIED else ""
+    subject = "1 point has" if len(points) == 1 else f"{len(points):,} points have"
+    return f" {subject} too few seeds to be tested: {named}{suffix}."
 
 
 def _orient_values(points: Sequence[RankedPoint], objective: str) -> list[Values]:
@@ -237,7 +279,7 @@ def count_decimals(value: float) -> int:
 
 
 def _build_point(runs: Sequence[RankedRun], objective: str | None, step: float) -> RankedPoint:
-    """Returns a point with its statistics. `tied` is not set yet."""
+    """Returns a point with its statistics. `result` is not set yet."""
     values = tuple(run.value for run in runs if run.value is not None) if objective is not None else ()
     if objective is not None and len(values) < len(runs):
         missing = ", ".join(str(run.number) for run in runs if run.value is None)

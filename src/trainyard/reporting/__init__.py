@@ -9,6 +9,7 @@ from trainyard.reporting.leaderboard import (
     TABLE,
     build_card_columns,
     build_card_rows,
+    build_mark,
     describe_lead,
     explain_ranking,
     render_leaderboard_markdown,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +13,9 @@ from trainyard.evaluation import (
     CONFIDENCE_LEVEL,
     SIGNIFICANCE_LEVEL,
     TEST_METRICS,
+    RangeTestResult,
     RankedPoint,
     Ranking,
-    compute_lead_p_value,
     count_decimals,
 )
 from trainyard.reporting.formatting import format_duration, format_value
@@ -128,15 +128,36 @@ def explain_ranking(ranking: Ranking) -> str:
         return "In plan order."
     if not ranking.has_repeats:
         return "Each row has one seed, so it is unknown whether the differences are due to chance."
-    pruned = " Points that were pruned are last, with the seeds that finished, and are not tested."
-    return (
-        f"≈ marks the rows at the top that do not differ significantly from the best ({100 * SIGNIFICANCE_LEVEL:g} % "
-        "level; Tukey's range test, after subtraction of the effect of each seed). ± is the standard deviation over "
-        f"the seeds. The interval is the {100 * CONFIDENCE_LEVEL:g} % confidence interval of the mean. Intervals can "
-        "overlap although a difference is significant: the test compares results with the same seed, and pools "
-        "the variances of the rows from the best to the tested one."
-        f"{pruned if any(point.is_pruned for point in ranking.points) else ''}"
+    spread = (
+        "± is the standard deviation over the seeds. The interval is the "
+        f"{100 * CONFIDENCE_LEVEL:g} % confidence interval of the mean."
     )
+    sentences = [spread]
+    if ranking.is_tested:
+        overlap = (
+            "Intervals can overlap although a difference is significant: the test compares results with the same seed, "
+            "and pools the variances of the rows from the best to the tested one."
+        )
+        sentences = [*_explain_tests({point.result for point in ranking.points}), spread, overlap]
+    elif len(ranking.points) > 1:
+        sentences = ["There are too few seeds to test the differences, so they may be due to chance.", spread]
+    if any(point.is_pruned for point in ranking.points):
+        sentences.append("Points that were pruned are last, with the seeds that finished, and are not tested.")
+    return " ".join(sentences)
+
+
+def _explain_tests(results: Collection[RangeTestResult]) -> Iterator[str]:
+    """Yields sentences about the results of the range test that a ranking has."""
+    yield (
+        "≈ marks the rows that do not differ significantly from the best "
+        f"({100 * SIGNIFICANCE_LEVEL:g} % level; Tukey's range test, after subtraction of the effect of each seed). "
+        "The test compares all rows together: among more rows, the same difference has a larger p-value."
+    )
+    if RangeTestResult.TOO_FEW_SEEDS in results:
+        yield "? marks rows that have too few seeds to be tested."
+    if RangeTestResult.WORSE in results:
+        below = " The rows below it are not tested." if RangeTestResult.BELOW in results else ""
+        yield f"Below the best row, the first row without a mark is significantly worse.{below}"
 
 
 def describe_lead(ranking: Ranking) -> str:
@@ -147,15 +168,22 @@ def describe_lead(ranking: Ranking) -> str:
     if second.is_pruned and not best.is_pruned:
         return "all other points were pruned"
     difference = abs(statistics.fmean(best.values) - statistics.fmean(second.values))
-    if not difference:
+    if not difference and second.result is not RangeTestResult.WORSE:
         return f"none: {second.label} has the same value"
     lead = f"{difference:.4f} ahead of {second.label}"
-    p_value = compute_lead_p_value(ranking)
+    p_value = ranking.lead_p_value
     if p_value is None:
         return f"{lead}; too few seeds to test the difference, so it may be due to chance"
     significance = "not significant" if second.tied else "significant"
     p_text = "p > 0.99" if p_value > 0.99 else f"p = {p_value:.2g}"  # noqa: PLR2004 - would be rounded to 1
-    return f"{lead}; {significance} (Tukey's range test of all points, {p_text})"
+    return f"{lead}; {significance} (Tukey's range test of {ranking.n_compared:,} points, {p_text})"
+
+
+def build_mark(ranking: Ranking, point: RankedPoint) -> str:
+    """Returns the mark of a point in a table: ≈ if it is tied with others, ? if it has too few seeds, or empty."""
+    if point.tied and ranking.n_tied > 1:
+        return " ≈"
+    return " ?" if point.result is RangeTestResult.TOO_FEW_SEEDS and ranking.is_tested else ""
 
 
 def _build_row(ranking: Ranking, varied: Sequence[str], rank: int, point: RankedPoint, *, has_sizes: bool) -> TableRow:
@@ -164,7 +192,6 @@ def _build_row(ranking: Ranking, varied: Sequence[str], rank: int, point: Ranked
     `varied` are the paths of the settings, and `rank` is counted from 1, the best point first. With `has_sizes`, the
     row has the number of parameters.
     """
-    marked = point.tied and ranking.has_repeats
     summary = [TableCell(f"{point.n}, pruned" if point.is_pruned else str(point.n), point.n)]
     if point.mean is not None:
         ends = [f"{end:.{count_decimals(point.mean)}f}" for end in (point.low, point.high) if end is not None]
@@ -172,7 +199,7 @@ def _build_row(ranking: Ranking, varied: Sequence[str], rank: int, point: Ranked
         summary = [TableCell(point.describe(), _round(point.mean), left=True), *summary, *interval]
     return TableRow(
         [
-            TableCell(f"{rank} ≈" if marked else f"{rank}", rank),
+            TableCell(f"{rank}{build_mark(ranking, point)}", rank),
             TableCell(point.label, heading=True),
             *(_build_setting_cell(point.varied.get(path)) for path in varied),
             *summary,
@@ -180,7 +207,7 @@ def _build_row(ranking: Ranking, varied: Sequence[str], rank: int, point: Ranked
             *([TableCell(f"{point.parameters:,}", point.parameters)] if has_sizes else []),
             TableCell(format_duration(point.seconds) if point.seconds else "", round(point.seconds, 2)),
         ],
-        marked,
+        point.tied and ranking.is_tested,
         point.is_pruned,
     )
 

@@ -19,13 +19,18 @@ def collect_provenance(threads: int, command: str) -> dict[str, Any]:
     machine = collect_machine_info(threads)
     versions = list_installed_versions()
     return {
-        "date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
+        "date": format_current_time(),
         "command": command,
         "commit": git.commit if git else None,
         "dirty": git.dirty if git else False,
         "machine": {name: value for name, value in machine.items() if name != "host"},
         "versions": {name: versions[name] for name in REPORTED_PACKAGES if name in versions},
     }
+
+
+def format_current_time() -> str:
+    """Returns the date and the local time, for the record of a measurement: ``2026-11-30 18:15 UTC``."""
+    return f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
 
 
 def format_provenance(about: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _REDUCTION_FACTOR = 3
 """Halving and Hyperband keep one of this number of trials at each rung."""
-_STARTUP_TRIALS = 4
+MEDIAN_STARTUP_TRIALS = 4
 """The median pruner starts after this number of trials have finished."""
 
 
@@ -87,7 +87,7 @@ def build_pruner(name: str, min_epochs: int, max_epochs: int) -> Any:  # noqa: A
 
     match name:
         case "median":
-            return pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=min_epochs)
+            return pruners.MedianPruner(n_startup_trials=MEDIAN_STARTUP_TRIALS, n_warmup_steps=min_epochs)
         case "halving":
             return pruners.SuccessiveHalvingPruner(min_resource=min_epochs, reduction_factor=_REDUCTION_FACTOR)
         case _:  # hyperband

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING
 
 from trainyard.config import SweepConfig
 from trainyard.evaluation import Trial, higher_is_better
+from trainyard.reporting import format_count
 from trainyard.sweep.ledger import Ended, EpochReport, Ledger, TrialState
-from trainyard.sweep.optuna_adapter import build_pruner, build_sampler, create_study, end_trial
+from trainyard.sweep.optuna_adapter import MEDIAN_STARTUP_TRIALS, build_pruner, build_sampler, create_study, end_trial
 
 if TYPE_CHECKING:
     import optuna
@@ -84,6 +85,22 @@ class TrialPruner:
                 self.report_epoch(event)
             elif isinstance(event, Ended):
                 self.report_end(event)
+
+    def find_ineffective_setting(self) -> str:
+        """Returns a warning if no trial of the sweep can be pruned, else an empty string."""
+        if self._policy.pruner == "median" and len(self._points) <= MEDIAN_STARTUP_TRIALS:
+            return (
+                f"sweep.pruner: median prunes a point only after {MEDIAN_STARTUP_TRIALS} others are finished, so "
+                f"no trial is pruned in this sweep of {format_count(len(self._points), 'point')}. Set another pruner"
+            )
+        # after its last epoch, a trial is not pruned, but the other seeds of its point can be
+        needed = self._policy.min_epochs + all(point.min_seeds == point.seeds for point in self._points.values())
+        if needed > self._epochs:
+            return (
+                f"sweep.min_epochs: with {self._policy.min_epochs}, no trial is pruned before it ends, after "
+                f"training.epochs={self._epochs}. Set a smaller value, or sweep.pruner=off"
+            )
+        return ""
 
     def report_epoch(self, report: EpochReport) -> str:
         """Records the objective after an epoch. Returns the reason to prune the trial, or an empty string.

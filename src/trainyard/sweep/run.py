@@ -198,6 +198,8 @@ def _run_trials(
                 pruner = None
                 if plan.policy.pruner != OFF:
                     pruner = TrialPruner(plan.policy, plan.epochs, ledger, recorder.trials)
+                    if warning := pruner.find_ineffective_setting():
+                        recorder.notify(f"warning: {warning}")
                 with open_trial_runner(plan, folder, task) as runner:
                     SweepScheduler(plan.policy, recorder, queue, runner, runs=tracker, pruner=pruner).run()
                 problem = recorder.reconcile(tracker)

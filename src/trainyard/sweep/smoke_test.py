@@ -97,5 +97,6 @@ def _train_one_batch(frozen_config: dict[str, Any]) -> None:
         training=replace(training, epochs=1, xla="off", keep_best=None),  # compilation is slower than one batch
         optimizer=replace(config.optimizer, learning_rate=_LEARNING_RATE),
         schedule=Constant(),
+        debug=OneBatch(),  # settings that require more batches are not checked
     )
     train(model, dataset, test_config, Progress(), lambda _epoch, _metrics: None)

@@ -41,7 +41,8 @@ class KerasOptimizer(OptimizerConfig):
     """Momentum of the moving average: the fraction of the average that is kept at each weight update. Has no effect
     unless `use_ema` is true."""
     gradient_accumulation_steps: int | None = setting(None, ge=2)
-    """Number of batches whose gradients are averaged for one weight update. `null` updates after each batch."""
+    """Number of batches whose gradients are averaged for one weight update. `null` updates after each batch. A value
+    above the number of batches of the training is an error, because the weights would never change."""
 
     @property
     def keras_class(self) -> type[keras.Optimizer] | None:
@@ -72,6 +73,14 @@ class KerasOptimizer(OptimizerConfig):
         if len(kinds) > 1:
             yield kinds[1], f"can't be combined with {kinds[0]}: only one kind of clipping is possible. Set one to null"
 
+    def find_ineffective_settings(self) -> Iterator[str]:
+        """Yields a warning if the moving average equals the weights."""
+        if self.use_ema and not self.ema_momentum:
+            yield (
+                "optimizer.ema_momentum: with 0, the moving average equals the weights, so optimizer.use_ema=true has "
+                "no effect. Set a value above 0"
+            )
+
 
 @register_optimizer("sgd")
 @dataclass(kw_only=True, slots=True)
@@ -83,7 +92,13 @@ class SGD(KerasOptimizer):
     momentum: float = setting(0.0, ge=0, lt=1)
     """Momentum: fraction of the previous update that is added to the next one. 0 disables momentum."""
     nesterov: bool = setting(False)
-    """Whether to use Nesterov momentum. Has no effect if `momentum` is 0."""
+    """Whether to use Nesterov momentum. Has no effect, which causes a warning, if `momentum` is 0."""
+
+    def find_ineffective_settings(self) -> Iterator[str]:
+        """Yields a warning also if there is no momentum that Nesterov's method could change."""
+        yield from KerasOptimizer.find_ineffective_settings(self)
+        if self.nesterov and not self.momentum:
+            yield "optimizer.nesterov: true has no effect with optimizer.momentum=0. Set optimizer.momentum above 0"
 
 
 @register_optimizer("rmsprop")

@@ -37,20 +37,30 @@ class Exponential(ScheduleConfig):
     staircase: bool = setting(False)
     """If true, the learning rate drops once every `decay_epochs` epochs. If false, it decays a little at each step."""
 
-    def find_rounding_effects(self, steps_per_epoch: int) -> Iterator[str]:
-        """Yields a warning if the learning rate decays more slowly, because `decay_epochs` is less than a step."""
+    def find_ineffective_settings(self, epochs: int, steps_per_epoch: int) -> Iterator[str]:
+        """Yields a warning if `decay_epochs` is less than a step, or so long that the learning rate never drops."""
         if self.decay_epochs * steps_per_epoch < 1:
             yield (
                 f"schedule.decay_epochs: {self.decay_epochs:g} is less than a step, with {steps_per_epoch} steps per "
                 f"epoch. The learning rate is multiplied by {self.decay_rate:g} at each step"
+            )
+        elif self.staircase and self.decay_rate < 1 and self._count_steps(steps_per_epoch) >= epochs * steps_per_epoch:
+            yield (
+                f"schedule.decay_epochs: the first drop, after {self.decay_epochs:g} epochs, is not before the end of "
+                f"the training (training.epochs={epochs}), so the learning rate is constant. Set a smaller value, or "
+                "schedule.staircase=false"
             )
 
     def build(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> LearningRate:  # noqa: ARG002 - the interface
         """Builds `keras.optimizers.schedules.ExponentialDecay`."""
         import keras
 
-        steps = max(1, round(self.decay_epochs * steps_per_epoch))
+        steps = self._count_steps(steps_per_epoch)
         return keras.optimizers.schedules.ExponentialDecay(learning_rate, steps, self.decay_rate, self.staircase)
+
+    def _count_steps(self, steps_per_epoch: int) -> int:
+        """Returns the number of steps in which the learning rate decays by the factor `decay_rate`."""
+        return max(1, round(self.decay_epochs * steps_per_epoch))
 
 
 @register_schedule("cosine")
@@ -77,7 +87,7 @@ class Cosine(ScheduleConfig):
             0.0, steps - warmup_steps, self.final_fraction, warmup_target=learning_rate, warmup_steps=warmup_steps
         )
 
-    def find_rounding_effects(self, steps_per_epoch: int) -> Iterator[str]:
+    def find_ineffective_settings(self, epochs: int, steps_per_epoch: int) -> Iterator[str]:  # noqa: ARG002 - the interface
         """Yields a warning if there is no warmup, because it is less than half a step."""
         if self.warmup_epochs and not round(self.warmup_epochs * steps_per_epoch):
             yield (
@@ -98,7 +108,8 @@ class Piecewise(ScheduleConfig):
 
     at_epochs: list[float] = setting([6.0, 8.0], gt=0, nonempty=True)
     """Numbers of finished epochs after which the learning rate changes, in increasing order. Fractions are allowed, and
-    are rounded to a step. A warning names learning rates that are never used because of that."""
+    are rounded to a step. A warning names learning rates that are never used: because of the rounding, or because
+    their change is not before the end of the training (`training.epochs`)."""
     factors: list[float] = setting([0.1, 0.01], gt=0, nonempty=True)
     """Learning rate after each change, as a multiple of `optimizer.learning_rate`: one value per change."""
 
@@ -110,14 +121,25 @@ class Piecewise(ScheduleConfig):
         if any(later <= earlier for earlier, later in itertools.pairwise(self.at_epochs)):
             yield "at_epochs", f"expected increasing numbers, got {self.at_epochs}"
 
-    def find_rounding_effects(self, steps_per_epoch: int) -> Iterator[str]:
-        """Yields a warning if a learning rate is never used, because the next change is at the same step."""
-        starts = [0, *self._count_steps(steps_per_epoch)]
+    def find_ineffective_settings(self, epochs: int, steps_per_epoch: int) -> Iterator[str]:
+        """Yields a warning if a learning rate is never used: the next change is at the same step, or the training ends.
+
+        The warnings of both reasons name different learning rates.
+        """
+        starts, steps = [0, *self._count_steps(steps_per_epoch)], epochs * steps_per_epoch
         changes = zip([1.0, *self.factors], itertools.pairwise(starts), strict=False)
-        if unused := [factor for factor, (start, end) in changes if start == end]:
+        if unused := [factor for factor, (start, end) in changes if start == end < steps]:
             yield (
                 f"schedule.at_epochs: {self.at_epochs} are the steps {starts[1:]}, with {steps_per_epoch} steps per "
-                f"epoch. The learning rates with the factors {unused} are never used"
+                f"epoch. The learning rates with the factors {unused} are never used. Set epochs "
+                "that are at least a step apart"
+            )
+        late = sum(start >= steps for start in starts[1:])
+        if late:
+            yield (
+                f"schedule.at_epochs: the changes after {self.at_epochs[-late:]} epochs are not before the end of the "
+                f"training (training.epochs={epochs}), so the learning rates with the factors {self.factors[-late:]} "
+                "are never used. Set smaller values, or train for more epochs"
             )
 
     def build(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> LearningRate:  # noqa: ARG002 - the interface

@@ -30,6 +30,7 @@ from trainyard.training.callbacks import (
 )
 from trainyard.training.checkpoint import CheckpointPlan, build_checkpointer
 from trainyard.training.compiled_engine import CompiledEngine
+from trainyard.training.effectiveness import check_weights_change, find_ineffective_settings
 from trainyard.training.engine import EpochPlan
 from trainyard.training.fit_engine import EXECUTION_STEPS, FitEngine
 from trainyard.training.layer_errors import describe_layer_error, explain_training_errors
@@ -87,7 +88,8 @@ def train(
     training was resumed, the returned history includes the epochs before.
 
     Raises a TrainingError with the epoch if the loss or a weight is no longer finite, memory runs out, or a layer
-    fails; also if the config requires an engine, XLA or a precision, and it can't train this model.
+    fails; also if the config requires an engine, XLA or a precision, and it can't train this model, or if the training
+    would end before the first update of the weights.
     """
     start, initial_epoch = checkpoints.start if checkpoints else None, 0
     if start:
@@ -100,8 +102,10 @@ def train(
     )
     batches = build_batch_maker(config, dataset, plan.seed)
     steps = plan.count_steps_per_epoch(len(dataset.train))
-    for warning in config.schedule.find_rounding_effects(steps):
-        progress.detail(f"warning: {warning}")
+    if not config.debug.changes_result:  # such a debug mode has fewer steps than the training that the config describes
+        check_weights_change(config, steps)
+        for warning in find_ineffective_settings(config, steps):
+            progress.detail(f"warning: {warning}")
     with explain_out_of_memory(lambda: "preparing the training"):
         compile_model(model, config, batches_per_epoch=steps)
     history = list(start.history) if start else []

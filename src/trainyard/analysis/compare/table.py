@@ -82,15 +82,14 @@ class ComparisonTable:
         }
 
     def select_best(self, count: int) -> ComparisonTable:
-        """Returns a table of the best configs only. The verdict and the ties still refer to all configs."""
+        """Returns a table of the best configs only. The verdict and the tests still refer to all configs."""
         best = self.ranking.points[:count]
         varied = ["seed"] if self.varied == ["seed"] else _find_varied([self.get_runs(ranked)[0] for ranked in best])
         keys = [_build_override_key(path) for path in varied]
         points = [
             replace(ranked, varied={key: ranked.varied[key] for key in keys if key in ranked.varied}) for ranked in best
         ]
-        ranking = replace(self.ranking, points=points, n_tied=min(self.ranking.n_tied, count))
-        return replace(self, ranking=ranking, varied=varied)
+        return replace(self, ranking=replace(self.ranking, points=points), varied=varied)
 
 
 def build_comparison_table(

@@ -19,7 +19,14 @@ from rich.text import Text
 
 from trainyard.config import find_component, shorten_paths
 from trainyard.evaluation import Ranking, Trial
-from trainyard.reporting import SHOWN_TEST_METRICS, format_count, format_duration, format_metric, format_value
+from trainyard.reporting import (
+    SHOWN_TEST_METRICS,
+    build_mark,
+    format_count,
+    format_duration,
+    format_metric,
+    format_value,
+)
 from trainyard.sweep import SweepFolder, SweepResult
 from trainyard.system import print_labelled, print_rows, print_styled
 
@@ -203,11 +210,12 @@ def build_ranking_columns(
 ) -> dict[str, Sequence[str]]:
     """Returns the columns of a ranking, the best first. The title of the column with the ranks is empty.
 
-    If points have several seeds, a mark (≈) shows which ones do not differ significantly from the best. Optional
-    columns are the `settings`, by their keys in `RankedPoint.varied`, and `runs`, a text for each point.
+    If points have several seeds, ≈ marks those that do not differ significantly from the best, and ? those that have
+    too few seeds to be tested. Optional columns are the `settings`, by their keys in `RankedPoint.varied`, and `runs`,
+    a text for each point.
     """
     points, objective = ranking.points, ranking.objective
-    marks = [" ≈" if point.tied and ranking.n_tied > 1 and ranking.has_repeats else "" for point in points]
+    marks = [build_mark(ranking, point) for point in points]
     columns: dict[str, Sequence[str]] = {
         "": [f"{number}{mark}" for number, mark in enumerate(marks, start=1)],
         label_title: [point.label for point in points],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from trainyard.evaluation import RankedPoint, Ranking, higher_is_better, is_proportion
+from trainyard.evaluation import RangeTestResult, RankedPoint, Ranking, higher_is_better, is_proportion
 from trainyard.reporting.formatting import format_mean, format_metric_name, format_range
 from trainyard.reporting.plots import style
 from trainyard.reporting.plots.learning_curves import LineEnd, label_line_ends, set_epoch_axis
@@ -206,8 +206,8 @@ def draw_ranking(ranking: Ranking, path: Path) -> bool:
     axes = _build_row_axes(labels, extra_rows=int(ranking.has_repeats))
     axes.set_xlim(compute_axis_limits(drawn, ranking.objective))
     for row, point in enumerate(drawn):
-        _draw_point(axes, row, point, filled=point.tied or not ranking.has_repeats)
-    _label_means(axes, drawn, ranking.objective)
+        _draw_point(axes, row, point, filled=point.tied or not ranking.is_tested)
+    _label_means(axes, ranking, drawn)
     if ranking.has_repeats:
         style.annotate(axes, "mean ± std", (1, -0.8), (8, 0), coordinates=("axes fraction", "data"))
     style.format_value_axis(axes.xaxis, ranking.objective)
@@ -217,8 +217,9 @@ def draw_ranking(ranking: Ranking, path: Path) -> bool:
     count = len(ranking.points)
     title = f"The best {len(drawn)} of {count:,}" if count > len(drawn) else "Ranking"
     seeds = format_range({point.n for point in drawn})
+    tests = "Filled: no significant difference from the best (5 %)" if ranking.is_tested else "Too few seeds for a test"
     subtitle = (
-        f"Mean of {seeds} seeds (small dots) with 95 % interval. Filled: no significant difference from the best (5 %)"
+        f"Mean of {seeds} seeds (small dots) with 95 % interval. {tests}"
         if ranking.has_repeats
         else "One seed per row: the differences may be due to chance"
     )
@@ -238,12 +239,18 @@ def _build_row_axes(labels: Sequence[str], extra_rows: int) -> Axes:
     return axes
 
 
-def _label_means(axes: Axes, points: Sequence[RankedPoint], objective: str) -> None:
-    """Writes the mean of each point, and whether it was pruned, to the right of its row."""
+def _label_means(axes: Axes, ranking: Ranking, points: Sequence[RankedPoint]) -> None:
+    """Writes the mean of each point, and whether it was pruned or has too few seeds, to the right of its row."""
     for row, point in enumerate(points):
-        mean = format_mean(statistics.fmean(point.values), point.std, percent=is_proportion(objective))
-        text, colour = f"{mean}, pruned" if point.is_pruned else mean, style.INK if point.tied else style.SOFT
-        style.annotate(axes, text, (1, row), (8, 0), color=colour, coordinates=("axes fraction", "data"))
+        mean = format_mean(statistics.fmean(point.values), point.std, percent=is_proportion(ranking.objective or ""))
+        reason = ""
+        if point.is_pruned:
+            reason = ", pruned"
+        elif ranking.is_tested and point.result is RangeTestResult.TOO_FEW_SEEDS:
+            reason = ", not tested"
+        is_grey = point.is_pruned or (ranking.is_tested and not point.tied)
+        colour = style.SOFT if is_grey else style.INK
+        style.annotate(axes, f"{mean}{reason}", (1, row), (8, 0), color=colour, coordinates=("axes fraction", "data"))
 
 
 def _draw_point(axes: Axes, row: int, point: RankedPoint, *, filled: bool) -> None:
