@@ -49,6 +49,11 @@ class DatasetSummary:
     validation: int | None
     test: int
 
+    def describe_images(self) -> str:
+        """Returns the numbers of images: ``1,294 for training, 143 for validation, 360 for testing``."""
+        validation = "none" if self.validation is None else f"{self.validation:,}"
+        return f"{self.train:,} for training, {validation} for validation, {self.test:,} for testing"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPage:

@@ -205,3 +205,14 @@ def build_store_command(*arguments: str, uri: str | None) -> str:
     """
     option = [] if uri in (None, TrackingStore.default().uri) else ["--uri", redact_credentials(str(uri))]
     return shlex.join(["trainyard", *arguments, *option])
+
+
+def build_model_commands(reference: str, *, uri: str | None) -> dict[str, str]:
+    """Returns the commands that use the model of a run, by title. `uri` is that of the store, or None.
+
+    `reference` is the id of the run, or its folder if it is not tracked.
+    """
+    return {
+        "Export its model": build_store_command("export", reference, "model", uri=uri),
+        "Classify images": build_store_command("predict", reference, "digit.png", uri=uri),
+    }

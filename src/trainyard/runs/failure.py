@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainyard.config import describe_error, find_recipe
-from trainyard.data import PREPROCESSING_FILE, load_preprocessing
 from trainyard.errors import TrainyardError
-from trainyard.reporting import DatasetSummary, FailurePage, plots, write_failure_report
+from trainyard.reporting import FailurePage, format_time, plots, write_failure_report
 from trainyard.runs import artifacts
 from trainyard.runs.context import STAGE_TITLES, find_run_changes
-from trainyard.runs.provenance import describe_run_provenance
-from trainyard.runs.report import format_end, is_report_written
+from trainyard.runs.provenance import describe_run_provenance, has_loaded_data, load_dataset_summary
+from trainyard.runs.report import is_report_written
 from trainyard.runs.resume import build_resume_command
 from trainyard.runs.warning_log import WarningLog
 from trainyard.tracking import RunRecord, load_run_record, make_writable, names
@@ -52,12 +51,12 @@ def _build_page(run: RunContext, record: RunRecord, error: BaseException) -> Fai
     return FailurePage(
         title=config.model.label,
         experiment=config.experiment,
-        ended=format_end(datetime.now(UTC)),
+        ended=format_time(datetime.now(UTC)),
         recipe=find_recipe(config, run.overrides),
         recipe_changes=find_run_changes(config, run.overrides),
         notes=run.notes,
         config=config,
-        dataset=_describe_dataset(run, record),
+        dataset=load_dataset_summary(record, folder) if has_loaded_data(record, folder) else None,
         model_summary=summary.read_text() if summary.is_file() else None,
         parameters=parameters,
         engine=None,
@@ -90,22 +89,6 @@ def _describe_activity(timings: Mapping[str, float], completed: int, epochs: int
 def _describe_interrupt(error: BaseException) -> str:
     """Returns which signal stopped the run."""
     return f"The run received {str(error) or 'SIGINT (Ctrl-C)'} and stopped."
-
-
-def _describe_dataset(run: RunContext, record: RunRecord) -> DatasetSummary | None:
-    """Returns the data set of the run, or None if it was not loaded."""
-    file = run.folder / PREPROCESSING_FILE
-    if not record.inputs or not file.is_file():
-        return None
-    counts = {split.context: split.images for split in record.inputs}
-    return DatasetSummary(
-        record.inputs[0].name,
-        record.inputs[0].source,
-        load_preprocessing(file).spec,
-        counts["train"],
-        counts.get("validation"),
-        counts["test"],
-    )
 
 
 def _draw_curves(run: RunContext, history: Sequence[Mapping[str, float]], warnings: WarningLog) -> dict[str, Path]:

@@ -22,14 +22,14 @@ from trainyard.config import (
     load_config,
     select_notes,
 )
-from trainyard.data import PREPROCESSING_FILE, load_preprocessing
+from trainyard.data import PREPROCESSING_FILE
 from trainyard.errors import ConfigError, TrackingError, TrainyardError
 from trainyard.evaluation import MAX_LISTED_CLASSES, ClassScores, PredictionScores, measure_calibration
-from trainyard.reporting import DatasetSummary, ReportPage, plots, write_report
+from trainyard.reporting import DatasetSummary, ReportPage, format_time, plots, write_report
 from trainyard.runs import artifacts
 from trainyard.runs.context import find_run_changes
 from trainyard.runs.lookup import find_run, get_run_folder
-from trainyard.runs.provenance import describe_run_provenance
+from trainyard.runs.provenance import describe_run_provenance, load_dataset_summary
 from trainyard.runs.resume import load_recorded_overrides
 from trainyard.runs.sync import find_store
 from trainyard.runs.tested_images import load_test_images
@@ -176,19 +176,14 @@ def _load_page(run: RunRecord, folder: Path) -> ReportPage:
     """Returns the content of the report of a finished run. Raises a ConfigError if an artifact can't be read."""
     try:
         config = load_config(folder / names.CONFIG_FILE)
-        spec = load_preprocessing(folder / PREPROCESSING_FILE).spec
         evaluation = _load_scores(run, folder, config.evaluation)
-        counts = {split.context: split.images for split in run.inputs}
-        source = run.inputs[0]
         timings = {stage: run.metrics[f"time/{stage}_seconds"] for stage in _STAGES}
         page = _build_page(
             folder,
             config,
             load_recorded_overrides(folder),
             run.tags,
-            dataset=DatasetSummary(
-                source.name, source.source, spec, counts["train"], counts.get("validation"), counts["test"]
-            ),
+            dataset=load_dataset_summary(run, folder),
             evaluation=evaluation,
             history=[metrics for epoch, metrics in run.load_history().items() if epoch],
             timings=timings,
@@ -284,11 +279,6 @@ def _draw_plots(
     return files
 
 
-def format_end(ended: datetime) -> str:
-    """Returns the date and time when a run ended, in the time zone of the machine, for its page."""
-    return f"{ended.astimezone():%Y-%m-%d %H:%M %Z}"
-
-
 def _build_page(
     folder: Path,
     config: RunConfig,
@@ -313,7 +303,7 @@ def _build_page(
     return ReportPage(
         title=config.model.label,
         experiment=config.experiment,
-        ended=format_end(ended),
+        ended=format_time(ended),
         recipe=find_recipe(config, overrides),
         recipe_changes=find_run_changes(config, overrides),
         notes=select_notes(config, overrides),
