@@ -337,6 +337,7 @@ def failure(page):
         traceback='File "<plugin>", line 7',
         is_unexpected=True,
         resume_command="trainyard train resume='a folder'",
+        seconds=5.0,
     )
 
 

@@ -15,6 +15,7 @@ from trainyard.cli.commands import app
 from trainyard.config import registry
 from trainyard.runs import print_result, report_run, write_missing_report
 from trainyard.runs.report import is_report_written
+from trainyard.system import collect_process_info
 from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking import TrackingStore
 from trainyard.tracking.connection import connect
@@ -144,5 +145,12 @@ def test_only_finished_runs_with_all_files_have_a_report(bare):
         report_run(str(folder), None, print)
     log = folder / ".tracking.jsonl"
     log.write_text("".join(line for line in log.read_text().splitlines(True) if '"end"' not in line))
-    with pytest.raises(ConfigError, match="report: expected a run that is FINISHED"):
-        report_run(str(folder), None, print)
+    for host, message in (("elsewhere", "may still be running on host elsewhere"), (None, "still running, as process")):
+        text = re.sub(r'"host": "[^"]*"', f'"host": "{host}"', log.read_text()) if host else log.read_text()
+        process = collect_process_info()
+        if host is None:
+            for name in ("host", "pid", "started"):
+                text = re.sub(rf'"{name}": "[^"]*"', f'"{name}": "{process[name]}"', text)
+        log.write_text(text)
+        with pytest.raises(ConfigError, match=f"report: expected a run that has ended, got .*{message}"):
+            report_run(str(folder), None, print)

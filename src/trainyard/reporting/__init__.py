@@ -32,6 +32,7 @@ from trainyard.reporting.plots.probabilities import MAX_IMAGES, ImagePrediction
 from trainyard.reporting.plots.style import MAX_NAME_LENGTH, shorten
 from trainyard.reporting.provenance import format_provenance
 from trainyard.reporting.run_report import (
+    CURVES_FILE,
     DatasetSummary,
     FailurePage,
     ReportPage,

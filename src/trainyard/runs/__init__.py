@@ -18,8 +18,9 @@ from trainyard.runs.lookup import (
     find_start_model,
     load_model,
 )
+from trainyard.runs.missing_report import report_run
 from trainyard.runs.provenance import describe_run_provenance, load_dataset_summary
-from trainyard.runs.report import report_run, write_missing_report
+from trainyard.runs.report import write_missing_report
 from trainyard.runs.result import RunResult
 from trainyard.runs.resume import load_recorded_overrides
 from trainyard.runs.sync import LiveRunError, find_run_folders, sync_run

@@ -13,7 +13,7 @@ from trainyard.tracking.run_record import RunRecord, load_run_record
 from trainyard.tracking.schema import describe_upgrade, load_schema_revisions
 from trainyard.tracking.stores import URI_VARIABLE
 from trainyard.tracking.tracker import Tracker, make_writable, open_tracker
-from trainyard.tracking.tracking_store import StoredModel, TrackingStore
+from trainyard.tracking.tracking_store import PROCESS_DIED, StoredModel, TrackingStore
 from trainyard.tracking.ui_views import SHARE_KEY, build_sweep_view_key
 from trainyard.tracking.upload import has_run, upload_files, upload_operations
 from trainyard.tracking.writer import RunRequest
