@@ -97,6 +97,7 @@ def build_page(config, tmp_path, class_names):
         plots[caption] = tmp_path / f"{name}.png"
         plots[caption].write_bytes(PIXEL)
     return ReportPage(
+        commands={"Repeat it": "trainyard rerun 'a run'"},
         title="64x32 relu",
         experiment="zoo",
         ended="2026-03-01 14:05",
@@ -317,6 +318,11 @@ def test_the_scores_of_many_classes_are_a_sortable_table_and_the_page_stays_smal
     assert f"and {classes - 12:,} more" in parsed.text
     assert "mean over 3 classes with test images" in parsed.text
     assert len(text) < 300 * 1024
+
+
+def test_the_page_shows_the_commands_that_use_the_run(page, tmp_path):
+    text = Page(write_and_load(page, tmp_path)).text
+    assert "trainyard rerun 'a run'" in text[text.index("Next steps") :]
 
 
 def test_warnings_are_at_the_top(page, tmp_path):

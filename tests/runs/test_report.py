@@ -60,6 +60,9 @@ def test_plots_and_report_are_the_same_as_those_that_the_run_writes(bare, train_
     original = train_once("dataset.validation_fraction=0.2", "training.early_stopping.patience=9")
     assert find_files(original.folder) == FILES
     assert f"{original.name}, {original.run_id}" in load_report(original.folder)
+    for command in ("rerun {}", "export {} model", "predict {} digit.png"):
+        option = f" --uri {original.tracking_uri}"
+        assert f"<code>trainyard {command.format(original.run_id)}{option}</code>" in load_report(original.folder)
     folder, notices = shutil.copytree(original.folder, "copy"), []
     for name in FILES:
         Path(folder, name).unlink()

@@ -102,6 +102,8 @@ class ReportPage(RunPage):
     layers: int
     """Number of layers with a kernel."""
     evaluation: PredictionScores
+    commands: Mapping[str, str]
+    """Commands that repeat the run and use its model, by title."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

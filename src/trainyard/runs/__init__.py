@@ -1,12 +1,7 @@
 """One run from start to end: its folder, artifacts and tags; resuming, finding and uploading runs."""
 
-from trainyard.runs.console import (
-    ScreenProgress,
-    build_model_commands,
-    build_store_command,
-    print_result,
-    run_and_print,
-)
+from trainyard.runs.commands import build_model_commands, build_run_commands, build_store_command
+from trainyard.runs.console import ScreenProgress, print_result, run_and_print
 from trainyard.runs.context import TrialInfo, build_provenance_tags
 from trainyard.runs.experiment import run_experiment
 from trainyard.runs.lookup import (

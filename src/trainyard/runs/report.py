@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -25,12 +26,13 @@ from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation import MAX_LISTED_CLASSES, ClassScores, PredictionScores, measure_calibration
 from trainyard.reporting import DatasetSummary, ReportPage, format_time, plots, write_report
 from trainyard.runs import artifacts
+from trainyard.runs.commands import build_run_commands
 from trainyard.runs.context import find_run_changes
 from trainyard.runs.provenance import describe_run_provenance, load_dataset_summary
 from trainyard.runs.resume import load_recorded_overrides
 from trainyard.runs.tested_images import load_test_images
 from trainyard.runs.warning_log import WarningLog
-from trainyard.tracking import RunRecord, load_run_record, names
+from trainyard.tracking import RunRecord, load_operations, load_run_record, names
 
 if TYPE_CHECKING:
     from trainyard.config import TrackingConfig
@@ -82,6 +84,7 @@ def write_plots_and_report(
         parameters=(artifacts.count_layers(trained.model), trained.model.count_params()),
         ended=datetime.now(UTC),
         identity=(trained.name, trained.run_id),
+        uri=trained.tracking_uri,
     )
     _write_files(trained.folder, page, data.test.images, warnings)
 
@@ -136,6 +139,7 @@ def _load_page(run: RunRecord, folder: Path) -> ReportPage:
             parameters=(run.params["model.layers"], run.params["model.parameters"]),
             ended=datetime.fromtimestamp((run.ended or run.started) / 1000, UTC),
             identity=(run.name, run.run_id),
+            uri=load_operations(folder).uri if run.store is None else run.store.uri,
         )
     except (OSError, ValueError, KeyError, IndexError, BadZipFile) as error:
         reason = f"the value {error} is missing" if isinstance(error, KeyError) else error
@@ -238,11 +242,12 @@ def _build_page(
     parameters: tuple[int, int],
     ended: datetime,
     identity: tuple[str, str | None],
+    uri: str | None,
 ) -> ReportPage:
     """Returns the content of the report of a run without its plots.
 
     `parameters` are the numbers of layers and of parameters; `identity` are the run's name and its id, if it is
-    known.
+    known; `uri` is that of its store.
     """
     layers, count = parameters
     restored = tags.get(names.RESTORED_EPOCH)
@@ -264,4 +269,5 @@ def _build_page(
         evaluation=evaluation,
         timings=timings,
         provenance=describe_run_provenance(folder, tags, *identity),
+        commands=build_run_commands(identity[1] or os.path.relpath(folder), uri=uri),
     )

@@ -28,7 +28,7 @@ from trainyard.reporting import (
     render_sortable_page,
     shorten,
 )
-from trainyard.runs import build_model_commands, build_store_command
+from trainyard.runs import build_run_commands
 from trainyard.system import atomic_write, format_command_line
 from trainyard.tracking import find_test_split, names
 
@@ -146,8 +146,7 @@ def _build_commands(table: ComparisonTable) -> dict[str, str]:
         return {}
     uri = run.store.uri if run.store else None
     reference = run.reference if run.store else os.path.relpath(run.reference)
-    rerun = build_store_command("rerun", reference, uri=uri)
-    return {"Train it again": rerun, **build_model_commands(reference, uri=uri)}
+    return build_run_commands(reference, uri=uri)
 
 
 def _draw_table(table: ComparisonTable, folder: Path) -> dict[str, Path]:
