@@ -433,7 +433,10 @@ def test_durations_are_formatted(seconds, text):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "null"), (True, "true"), (1e-7, "1e-07"), ([1, "a"], "[1, a]"), ("", "''"), (0.1, "0.1")],
-)
+    [
+        (None, "null"), (True, "true"), (1e-7, "1e-07"), ([1, "a"], "[1, a]"), ("", "''"), (0.1, "0.1"),
+        ([[8], [16, 8]], "[[8], [16, 8]]"), (["Flatten", {"Dense": {"units": 64}}], "[Flatten, {Dense: {units: 64}}]"),
+    ],
+)  # fmt: skip
 def test_config_values_are_formatted_as_in_yaml(value, text):
     assert format_value(value) == text
