@@ -33,6 +33,7 @@ from trainyard.config.serialization import HASHED_SECTIONS, config_to_dict
 from trainyard.errors import ConfigError
 from trainyard.evaluation.statistics import SIGNIFICANCE_LEVEL, estimate_accuracy, estimate_accuracy_difference
 from trainyard.sweep.folder import SweepFolder
+from trainyard.tracking import load_run_record
 from trainyard.tracking.names import PER_CLASS_TABLE
 
 ROOT = Path(__file__).parents[2]
@@ -202,6 +203,21 @@ def test_accuracies_of_a_small_test_set_have_the_binomial_variance():
     assert page.estimate_difference(outcome.arms[1]).standard_error == pytest.approx(sum(variances) ** 0.5 / 2**0.5)
     perfect = target_results(first=[1.0] * 3, second=[1.0] * 3)
     assert record.get_page(perfect).estimate_mean(perfect.main_arm).low < 0.995
+
+
+def test_page_says_how_the_runs_change_the_recipe_and_on_which_images_they_were_trained():
+    results = target_results()
+    first, *others = results.arms
+    overrides = (*results.spec.arms["wide"], "hydra.launcher.n_jobs=2", "tracking.model=false")
+    plain = dataclasses.replace(first, overrides=overrides)
+    assert "change the recipe" not in record.render_page(dataclasses.replace(results, arms=(plain, *others)))
+    changed = dataclasses.replace(
+        plain, overrides=(*overrides, "dataset.limit=500"), dataset="mnist", train_images=500, validation_fraction=0.1
+    )
+    text = record.render_page(dataclasses.replace(results, arms=(changed, *others)))
+    assert "**These runs change the recipe:** `dataset.limit=500`." in text
+    assert ", trained on 500 images of mnist (10 % are held out)" in text
+    assert "`, trained on all training images" in text  # the other arm, whose results have no number
 
 
 def test_page_lists_every_run_and_the_search_of_the_recipe():
@@ -631,6 +647,12 @@ def write_spec(kind, **content):
     return file
 
 
+def load_train_size(sweep):
+    """Returns the number of images on which the trials of a sweep without validation images would be trained."""
+    inputs = load_run_record(Path(sweep, "trials", "1")).inputs
+    return sum(split.images for split in inputs if split.context in {"train", "validation"})
+
+
 @pytest.mark.slow
 def test_experiment_is_reproduced_recorded_and_not_trained_twice():
     chose = run_trainyard(
@@ -655,6 +677,7 @@ def test_experiment_is_reproduced_recorded_and_not_trained_twice():
     assert kept.main_arm.accuracies != kept.arms[1].accuracies
     assert kept.search["winner"]["varied"] == {"model.hidden_units": widths}
     assert kept.about["mixed"] == []
+    assert {(each.dataset, each.train_images) for each in kept.arms} == {("digits", load_train_size("sweeps/it"))}
     assert (file.parent / "card.html").read_text() == Path("sweeps/it/card.html").read_text()
     assert (file.parent / "README.md").read_text() == record.render_page(kept)
     assert "| [`wide`](wide/README.md) | at least 100 |" in Path("experiments/README.md").read_text()

@@ -8,6 +8,8 @@ import functools
 import io
 import json
 import math
+import os
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -533,6 +535,38 @@ def test_page_of_several_runs_shows_the_lead_of_the_best():
     assert "<dt>Lead</dt><dd>none</dd>" in Path("out.html").read_text()
     page.write_comparison_page(Path("out.html"), build_comparison_table(runs[:1], ACCURACY), None, [])
     assert "<dt>Lead</dt>" not in Path("out.html").read_text()
+
+
+def test_page_of_the_best_configs_describes_the_lead_and_the_ties_of_all():
+    accuracies = {1: (0.90, 0.94), 2: (0.93, 0.90), 4: (0.91, 0.92), 8: (0.92, 0.93)}
+    runs = [
+        fake_run(f"model.hidden_units=[{units}]", f"seed={seed}", accuracy=accuracy)
+        for units, pair in accuracies.items()
+        for seed, accuracy in enumerate(pair)
+    ]
+    table = build_comparison_table(runs, ACCURACY)
+    texts = []
+    for shown in (table, table.select_best(2)):
+        page.write_comparison_page(Path("out.html"), shown, None, [])
+        html = Path("out.html").read_text()
+        texts.append(
+            [re.search(rf"<dt>{title}</dt><dd>.*?</div>", html, re.DOTALL)[0] for title in ("Lead", "Not shown.*?")]
+        )
+    assert texts[0] == texts[1]
+    assert "<dd>3</dd>" in texts[0][1]
+
+
+def test_page_names_the_test_images_and_the_commands_that_use_the_best_run(wide_and_thin):
+    wide, thin = wide_and_thin
+    run(str(wide.folder), str(thin.folder), "--html", "out.html")
+    html = Path("out.html").read_text()
+    best = max((wide, thin), key=lambda result: result.evaluation.accuracy)
+    assert f"digits: the same {len(best.evaluation.actual):,} test images for all runs · Trainyard" in html
+    for words in ("rerun {}", "export {} model", "predict {} image.png"):
+        assert f"trainyard {words.format(os.path.relpath(best.folder))}" in html
+    stranger = dataclasses.replace(fake_run(), tags={})
+    page.write_comparison_page(Path("out.html"), build_comparison_table([stranger], ACCURACY), None, [])
+    assert "trainyard export" not in Path("out.html").read_text()
 
 
 def test_page_reports_the_number_of_rows_not_shown(monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 
 from trainyard.evaluation.ranking import rank
 from trainyard.sweep.card import CardPage, SweepCost, write_card
+from trainyard.sweep.origin import SweepOrigin
 
 pytestmark = [pytest.mark.slow, pytest.mark.pictures]
 
@@ -26,7 +27,8 @@ def card(sweep_of, tmp_path, page):
     }  # fmt: skip
     values = {label: [0.9, 0.9 + number / 100] for number, label in enumerate(settings)}
     ranking = rank(sweep_of(values, varied=settings, epochs=3), "accuracy/val")
-    write_card(tmp_path, CardPage(name="wide", swept={}, ranking=ranking, cost=SweepCost()))
+    origin = SweepOrigin(summary=["a_data_set_with_a_long_name_" * 20])
+    write_card(tmp_path, CardPage(name="wide", swept={}, ranking=ranking, cost=SweepCost(), origin=origin))
     browser = page.browser
     browser.get(f"file://{tmp_path}/card.html")
 
@@ -46,7 +48,7 @@ def measure_column(script):
     return script("return document.querySelector('.plots figure').getBoundingClientRect().width")
 
 
-@pytest.mark.parametrize("width", [1400, 1000, 700])
+@pytest.mark.parametrize("width", [1400, 1000, 700, 400])
 def test_the_page_does_not_scroll_sideways_and_its_plots_have_the_same_width(card, width):
     script = card(width)
     assert script("return document.documentElement.scrollWidth") <= width

@@ -34,11 +34,18 @@ def test_every_kind_of_setting_is_drawn(sweep_of, tmp_path, kind, objective):
     ranking = sweep_over(sweep_of, KINDS[kind], objective)
     importance = dict.fromkeys(find_varying_settings(ranking.points)[:2], 0.5)
     assert plots.draw_setting_effects(ranking, importance, tmp_path / "effects.png")
-    assert plots.draw_parallel_coordinates(ranking, tmp_path / "parallel.png")
+    three = [{**settings, "third": number % 3} for number, settings in enumerate(KINDS[kind])]
+    assert plots.draw_parallel_coordinates(sweep_over(sweep_of, three, objective), tmp_path / "parallel.png")
     for name in ("effects.png", "parallel.png"):
         with Image.open(tmp_path / name) as image:
             assert image.size[0] > 400
             assert len(image.convert("RGB").getcolors(1 << 20)) > 8
+
+
+def test_parallel_coordinates_need_three_settings(sweep_of, tmp_path):
+    assert not plots.draw_parallel_coordinates(
+        sweep_over(sweep_of, KINDS["numbers"], "accuracy/val"), tmp_path / "p.png"
+    )
 
 
 @pytest.mark.parametrize("settings", [KINDS["numbers"][:4], [{"lr": 0.1}] * 6], ids=["few points", "nothing varies"])

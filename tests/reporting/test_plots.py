@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import stats
 
 from trainyard.data.dataset import DataSpec
 from trainyard.evaluation.calibration import measure_calibration
@@ -422,10 +423,23 @@ def load_shape(path):
 def test_calibration_is_drawn_with_empty_bins(tmp_path):
     _, result, _ = make_result("abc", images=200, wrong=20)
     plots.draw_calibration(result.calibration, tmp_path / "usual.png")
-    assert share_of(VERMILLION, load_checked(tmp_path / "usual.png")) > 0  # the gaps
+    assert load_checked(tmp_path / "usual.png").size
     certain = measure_calibration(np.ones(5, np.float32), np.ones(5, bool), 10)
     plots.draw_calibration(certain, tmp_path / "certain.png")
     assert load_checked(tmp_path / "certain.png").size
+
+
+def test_calibration_shows_the_number_of_images_of_each_bin_and_how_certain_its_accuracy_is(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(style, "save_plot", lambda axes, *_, **__: drawn.append(axes))
+    confidence = np.array([0.55] * 4 + [0.95] * 4000, np.float32)
+    correct = np.array([True, True, False, False] + [True] * 3800 + [False] * 200)
+    plots.draw_calibration(measure_calibration(confidence, correct, 10), None)
+    upper, lower = drawn[0].figure.axes
+    assert [bar.get_height() for bar in lower.patches] == [4, 4000]
+    assert lower.get_yscale() == "log"
+    ends = [(segment[0][1], segment[1][1]) for segment in upper.collections[0].get_segments()]
+    assert ends == [pytest.approx(stats.binomtest(k, n).proportion_ci()) for k, n in ((2, 4), (3800, 4000))]
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -555,7 +569,7 @@ LONG_SETTINGS = {
     }
     for n in range(1, 9)
 }  # fmt: skip
-SHORT_SETTINGS = {f"lr{n}": {"lr": n, "b": n % 2} for n in range(1, 9)}
+SHORT_SETTINGS = {f"lr{n}": {"lr": n, "b": n % 2, "c": n % 3} for n in range(1, 9)}
 
 
 @pytest.mark.parametrize("settings", [LONG_SETTINGS, SHORT_SETTINGS], ids=["long", "short"])

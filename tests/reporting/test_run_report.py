@@ -97,6 +97,7 @@ def build_page(config, tmp_path, class_names):
         plots[caption] = tmp_path / f"{name}.png"
         plots[caption].write_bytes(PIXEL)
     return ReportPage(
+        commands={"Repeat it": "trainyard rerun 'a run'"},
         title="64x32 relu",
         experiment="zoo",
         ended="2026-03-01 14:05",
@@ -319,6 +320,11 @@ def test_the_scores_of_many_classes_are_a_sortable_table_and_the_page_stays_smal
     assert len(text) < 300 * 1024
 
 
+def test_the_page_shows_the_commands_that_use_the_run(page, tmp_path):
+    text = Page(write_and_load(page, tmp_path)).text
+    assert "trainyard rerun 'a run'" in text[text.index("Next steps") :]
+
+
 def test_warnings_are_at_the_top(page, tmp_path):
     text = Page(write_and_load(dataclasses.replace(page, warnings=["no ink for <b>", "no paper"]), tmp_path)).text
     assert "no ink for <b>" in text
@@ -337,6 +343,7 @@ def failure(page):
         traceback='File "<plugin>", line 7',
         is_unexpected=True,
         resume_command="trainyard train resume='a folder'",
+        seconds=5.0,
     )
 
 
@@ -426,7 +433,10 @@ def test_durations_are_formatted(seconds, text):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "null"), (True, "true"), (1e-7, "1e-07"), ([1, "a"], "[1, a]"), ("", "''"), (0.1, "0.1")],
-)
+    [
+        (None, "null"), (True, "true"), (1e-7, "1e-07"), ([1, "a"], "[1, a]"), ("", "''"), (0.1, "0.1"),
+        ([[8], [16, 8]], "[[8], [16, 8]]"), (["Flatten", {"Dense": {"units": 64}}], "[Flatten, {Dense: {units: 64}}]"),
+    ],
+)  # fmt: skip
 def test_config_values_are_formatted_as_in_yaml(value, text):
     assert format_value(value) == text

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
 
-from trainyard import DatasetError, run_experiment
+from trainyard import DatasetError, TrainingError, run_experiment
+from trainyard.errors import TrialPruned
 from trainyard.reporting import plots
-from trainyard.runs import failure
+from trainyard.runs import failure, report_run
 from trainyard.runs.context import TrialInfo
 from trainyard.system import Progress
-from trainyard.tracking import load_run_record, names
+from trainyard.tracking import TrackingStore, load_run_record, names
+from trainyard.tracking.connection import connect
 
 
 class Failing(Progress):
@@ -83,6 +88,81 @@ def test_trials_and_runs_without_plots_have_no_report(quick, keras, is_trial):
     folder = fail(config, RuntimeError("boom"), trial=trial)
     assert not (folder / "report.html").exists()
     assert "boom" in load_run_record(folder).tags[names.NOTE]
+
+
+def load_without_times(folder):
+    """Returns the report of a run that failed, without what the run does not log."""
+    text = (folder / "report.html").read_text()
+    text = re.sub(r"<section>\s*<h2>Time</h2>.*?</section>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<dt>Duration</dt><dd>[^<]*", "", text)
+    return re.sub(r"\s+", " ", re.sub(r"Ended [^,]*", "", text))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("boom"), TrainingError("two\n\nparts"), KeyboardInterrupt()])
+def test_the_report_of_a_failed_run_can_be_written_later(quick, keras, error):
+    folder = fail(quick("tracking=off", "training.checkpoint=true", "notes=hello"), error)
+    original = load_without_times(folder)
+    for name in ("report.html", "learning_curves.png"):
+        (folder / name).unlink()
+    assert report_run(str(folder), None, print) == folder.absolute() / "report.html"
+    assert load_without_times(folder) == original
+    assert "Tested weights" not in original
+
+
+def test_the_report_of_a_failed_run_is_logged_and_can_be_written_from_the_store(quick, keras, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(Path("cache").absolute()))
+    config = quick("tracking.plots=none")
+    folder = fail(config, RuntimeError("boom"))
+    run = load_run_record(folder)
+    store = TrackingStore.from_config(config.tracking)
+    shutil.move(folder, "elsewhere")
+    text = report_run(run.run_id, store, print).read_text()
+    assert "RuntimeError: boom" in text
+    assert "Failed while training, in epoch 2 of" in text
+    files = connect(store.uri).list_artifacts(run.run_id)
+    assert {"report.html", "learning_curves.png"} <= {file.path for file in files}
+
+
+@pytest.mark.parametrize(
+    ("kept", "activity"),
+    [
+        (("run", "params"), "loading the data"),
+        (("run", "params", "inputs"), "building the model"),
+        (("run", "params", "inputs", "size", "tags", "metrics"), "training, in epoch 2 of 5"),
+    ],
+    ids=["data", "model", "training"],
+)
+def test_the_report_of_a_run_whose_process_died_says_how_far_it_came(quick, keras, kept, activity):
+    """The operation log is that of a run that was killed before it could log its end."""
+    folder = fail(quick("tracking=off", "training.epochs=5"), RuntimeError("boom"))
+    for name in ("report.html", "learning_curves.png", "error.txt"):
+        (folder / name).unlink()
+    log = folder / ".tracking.jsonl"
+    lines = []
+    for line in log.read_text().splitlines():
+        entry = json.loads(line)
+        values = entry.get("values", {})
+        kind = "size" if "model.parameters" in values else entry["what"]
+        if kind == "run":
+            entry["tags"]["pid"] = "0"
+        if kind in kept and not {names.ERROR, names.NOTE} & set(values):
+            lines += [json.dumps(entry), "\n"]
+    log.write_text("".join(lines))
+    text = report_run(str(folder), None, print).read_text()
+    assert f"Stopped while {activity}" in text
+    assert "the process ended without an error report" in text
+    assert "KILLED" in text
+    assert ("Metrics of all epochs" in text) == ("metrics" in kept)
+
+
+def test_the_report_of_a_pruned_trial_says_why(quick, keras):
+    trial = TrialInfo("s", None, 1, "a trial", print, prune_reason=lambda: "after epoch 1, with accuracy/val 0.1")
+    with pytest.raises(TrialPruned):
+        run_experiment(quick("tracking=off", "training.epochs=5"), trial=trial)
+    (folder,) = Path("outputs/tiny").iterdir()
+    text = report_run(str(folder), None, print).read_text()
+    assert "The sweep pruned the trial after epoch 1, with accuracy/val 0.1." in text
+    assert "Traceback" not in text
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from trainyard.cli.commands import app
 from trainyard.config import registry
 from trainyard.runs import print_result, report_run, write_missing_report
 from trainyard.runs.report import is_report_written
+from trainyard.system import collect_process_info
 from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking import TrackingStore
 from trainyard.tracking.connection import connect
@@ -59,6 +60,9 @@ def test_plots_and_report_are_the_same_as_those_that_the_run_writes(bare, train_
     original = train_once("dataset.validation_fraction=0.2", "training.early_stopping.patience=9")
     assert find_files(original.folder) == FILES
     assert f"{original.name}, {original.run_id}" in load_report(original.folder)
+    for command in ("rerun {}", "export {} model", "predict {} image.png"):
+        option = f" --uri {original.tracking_uri}"
+        assert f"<code>trainyard {command.format(original.run_id)}{option}</code>" in load_report(original.folder)
     folder, notices = shutil.copytree(original.folder, "copy"), []
     for name in FILES:
         Path(folder, name).unlink()
@@ -144,5 +148,12 @@ def test_only_finished_runs_with_all_files_have_a_report(bare):
         report_run(str(folder), None, print)
     log = folder / ".tracking.jsonl"
     log.write_text("".join(line for line in log.read_text().splitlines(True) if '"end"' not in line))
-    with pytest.raises(ConfigError, match="report: expected a run that is FINISHED"):
-        report_run(str(folder), None, print)
+    for host, message in (("elsewhere", "may still be running on host elsewhere"), (None, "still running, as process")):
+        text = re.sub(r'"host": "[^"]*"', f'"host": "{host}"', log.read_text()) if host else log.read_text()
+        process = collect_process_info()
+        if host is None:
+            for name in ("host", "pid", "started"):
+                text = re.sub(rf'"{name}": "[^"]*"', f'"{name}": "{process[name]}"', text)
+        log.write_text(text)
+        with pytest.raises(ConfigError, match=f"report: expected a run that has ended, got .*{message}"):
+            report_run(str(folder), None, print)

@@ -8,25 +8,30 @@ import hashlib
 import html.parser
 import json
 import re
+from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
 
+from trainyard.config import config_to_dict
 from trainyard.evaluation.ranking import rank
 from trainyard.evaluation.trials import Trial, TrialResult
+from trainyard.reporting.formatting import format_time
 from trainyard.reporting.leaderboard import render_leaderboard_markdown, write_leaderboard
 from trainyard.sweep import importance
 from trainyard.sweep.card import CardPage, SweepCost, write_card
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.grid import Interval
 from trainyard.sweep.importance import compute_importances
-from trainyard.sweep.ledger import EpochReport
+from trainyard.sweep.ledger import EpochReport, Ledger
+from trainyard.sweep.origin import load_origin
 from trainyard.sweep.plan import make_plan
 from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.sweep.sampler import build_interval_distribution
-from trainyard.sweep.summary import rank_trials, summarize_sweep
+from trainyard.sweep.summary import describe_swept, rank_trials, summarize_sweep
 from trainyard.sweep.winner_recipe import Winner
 
 POINTS = {"wide": [0.981, 0.982, 0.980], "narrow": [0.951, 0.953, 0.950], "deep": [0.982, 0.981, 0.9805]}
@@ -258,6 +263,76 @@ def test_page_describes_the_best_point_its_lead_and_the_command_to_train_it(rank
         "0.4000 ahead of bad; too few seeds to test the difference, so it may be due to chance"
         in write(tmp_path, once, winner=winner_of(once))[1]
     )
+
+
+def test_page_says_which_other_points_are_not_shown_to_be_worse(sweep_of, ranking, tmp_path):
+    """Here `wide` is the first point of the sweep, and the smallest: it has 1,000 parameters, and `deep` has 3,000."""
+    page = Page(write(tmp_path, ranking, winner=winner_of(ranking))[1]).text
+    assert "1other point not significantly worse than the best (5 % level)" in "".join(page.split("\n")).replace(
+        "  ", ""
+    )
+    assert "it is smaller: point wide with 1,000 parameters instead of 3,000" in page
+    assert "wide: 0.9810 ± 0.0010, 1,000 parameters instead of 3,000. It is not shown to be worse" in page
+    significant = rank(sweep_of({"good": POINTS["wide"], "bad": POINTS["narrow"]}), "accuracy/val")
+    assert "the best is significantly better than every other point" in write(tmp_path, significant)[1]
+    small_best = rank(sweep_of({"best": [0.9, 0.91], "other": [0.89, 0.91]}), "accuracy/val")
+    page = write(tmp_path, small_best, winner=winner_of(small_best))[1]
+    assert "other point not significantly worse" in page
+    assert "smaller" not in page.lower()
+    once = rank(sweep_of({"good": [0.9], "bad": [0.5]}), "accuracy/val")
+    for untested in (once, rank(sweep_of({"a": [0.1, 0.2]}, objective=None), None)):
+        assert "Not shown to be worse" not in write(tmp_path, untested)[1]
+
+
+def test_page_shows_data_set_epochs_start_and_version_of_a_real_trial(train_once, tmp_path):
+    run = train_once("dataset.validation_fraction=0.2", "training.early_stopping.patience=9")
+    data = run.dataset
+    counts = (
+        f"{len(data.train):,} for training, {len(data.validation):,} for validation, {len(data.test):,} for testing"
+    )
+    trial = Trial(
+        number=1, point=1, label="a", varied={}, seed=0, overrides=(), config=config_to_dict(run.config)
+    )  # fmt: skip
+    result = TrialResult(
+        objective=0.9, metrics={"accuracy/val": 0.9}, epochs=1, history=(), seconds=1.0, run_id=run.run_id,
+        folder=str(run.folder), parameters=1,
+    )  # fmt: skip
+    outcomes, ledger = TrialOutcomes(), Ledger(tmp_path / "ledger.jsonl")
+    outcomes.done[1] = result
+    ledger.record_session_start({"host": "here", "pid": "1", "started": ""}, 1)
+    ranking = rank_trials([trial], outcomes, "accuracy/val")
+    page = Page(write(tmp_path, ranking, origin=load_origin(ledger, [trial], outcomes, ranking.points[0]))[1]).text
+    started = format_time(datetime.fromisoformat(ledger.sessions[0].time))
+    epochs = run.config.training.epochs
+    line = f"digits images: {counts} · at most {epochs} epochs · started {started} · Trainyard {version('trainyard')}"
+    assert line in page
+    assert f"tensorflow {version('tensorflow')}" in page
+    commands = load_origin(ledger, [trial], outcomes, ranking.points[0]).model_commands
+    assert f"export {run.run_id}" in commands["Export its model"]
+    varied = dataclasses.replace(trial, varied={"dataset.limit": 300})
+    assert "for testing in the best point" in load_origin(ledger, [varied], outcomes, ranking.points[0]).summary[0]
+    result_elsewhere = dataclasses.replace(result, folder="not/here")
+    outcomes.done[1] = result_elsewhere
+    elsewhere = load_origin(ledger, [trial], outcomes, ranking.points[0])
+    assert elsewhere.summary == ["digits", f"at most {epochs} epochs", f"started {started}"]
+    assert not elsewhere.provenance
+    assert not elsewhere.model_commands
+
+
+def test_values_of_settings_are_listed_as_in_the_command():
+    plan = make_plan(
+        [
+            "sweep.objective=off",
+            "model.hidden_units=[8],[16, 8]",
+            "model.activation=relu,tanh",
+            "dataset.limit=null,300",
+        ]
+    )
+    assert describe_swept({"search": None, "swept": plan.swept}, plan.trials) == {
+        "model.hidden_units": "[8], [16, 8]", "model.activation": "relu, tanh", "dataset.limit": "null, 300",
+    }  # fmt: skip
+    search = {"axes": {"a": {"description": "[[8], [16,8]]"}, "b": {"description": "interval(0.1, 0.2)"}}}
+    assert describe_swept({"search": search}, ()) == {"a": "[8], [16,8]", "b": "interval(0.1, 0.2)"}
 
 
 def test_page_shows_the_command_the_pruned_trials_and_the_cost(ranking, tmp_path):

@@ -318,6 +318,9 @@ def test_swept_seeds_belong_to_one_point():
         ({"training.early_stopping.patience": 3, "training.plateau.patience": 4}, "early_stopping.patience3 plateau.patience4"),
         ({"optimizer.clipnorm": None, "model.activation": ["relu", "tanh"]}, "clipnorm-none relu,tanh"),
         ({"model.dense_units": []}, "no-dense_units"),
+        ({"model.layers": ["Flatten", {"Dense": {"units": 64}}]}, "Flatten,Dense(units=64)"),
+        ({"model.layers": [{"Conv2D": {"filters": 8, "kernel_size": [3, 3]}}]}, "Conv2D(filters=8,kernel_size=3x3)"),
+        ({"model.layers": [{"Dropout": 0.1}, {"Flatten": None}]}, "Dropout(0.1),Flatten"),
     ],
 )  # fmt: skip
 def test_trial_label_is_built_from_the_varied_settings(varied, label):

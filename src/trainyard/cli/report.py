@@ -11,7 +11,9 @@ from trainyard.system import print_styled
 
 
 def report(run: RunReference, *, uri: StoreUri = None) -> None:
-    """Draw the plots and write the report of a finished run that has none, and log them to its MLflow run.
+    """Write the report of a run that has none, with its plots, and log them to its MLflow run.
+
+    The report of a run that failed or was interrupted has the error and the completed epochs instead of scores.
 
     Examples:
       trainyard report RUN_ID

@@ -58,7 +58,23 @@ def _format_setting(name: str, value: Any) -> str:  # noqa: ANN401 - any value o
     if isinstance(value, list) and value and all(isinstance(item, int) for item in value):
         return "x".join(map(str, value))
     if isinstance(value, list):
-        return ",".join(map(str, value)) or f"no-{name}"
+        return ",".join(map(_format_item, value)) or f"no-{name}"
     if value is None:
         return f"{name}-none"
     return f"{name}-{value}" if value in _SWITCHES else str(value)
+
+
+def _format_item(item: Any) -> str:  # noqa: ANN401 - any value in a list of a config
+    """Returns an item of a list in short form, without spaces: ``Dense(units=64)`` for ``{Dense: {units: 64}}``."""
+    if isinstance(item, Mapping):
+        return ",".join(f"{name}{_format_arguments(value)}" for name, value in item.items())
+    if isinstance(item, list):
+        return "x".join(map(_format_item, item))
+    return str(item)
+
+
+def _format_arguments(value: Any) -> str:  # noqa: ANN401 - any value in a list of a config
+    """Returns the arguments of a layer in short form: ``(units=64,activation=relu)``; empty if there are none."""
+    if isinstance(value, Mapping):
+        return f"({','.join(f'{name}={_format_item(item)}' for name, item in value.items())})"
+    return "" if value is None else f"({_format_item(value)})"

@@ -1,7 +1,15 @@
 """Reports: plots, tables and HTML pages."""
 
 from trainyard.reporting import plots
-from trainyard.reporting.formatting import format_count, format_duration, format_metric, format_percent, format_value
+from trainyard.reporting.formatting import (
+    format_count,
+    format_duration,
+    format_metric,
+    format_percent,
+    format_range,
+    format_time,
+    format_value,
+)
 from trainyard.reporting.html import EmbeddedImage, embed_image, render_sortable_page
 from trainyard.reporting.leaderboard import (
     MAX_CARD_ROWS,
@@ -11,6 +19,8 @@ from trainyard.reporting.leaderboard import (
     build_card_rows,
     build_mark,
     describe_lead,
+    describe_smaller_point,
+    describe_tied,
     explain_ranking,
     render_leaderboard_markdown,
     write_leaderboard,
@@ -23,6 +33,7 @@ from trainyard.reporting.plots.probabilities import MAX_IMAGES, ImagePrediction
 from trainyard.reporting.plots.style import MAX_NAME_LENGTH, shorten
 from trainyard.reporting.provenance import format_provenance
 from trainyard.reporting.run_report import (
+    CURVES_FILE,
     DatasetSummary,
     FailurePage,
     ReportPage,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 
 
@@ -18,17 +19,27 @@ def format_duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def format_time(time: datetime) -> str:
+    """Returns a date and time in the time zone of the machine: ``'2026-11-30 20:47 UTC'``."""
+    return f"{time.astimezone():%Y-%m-%d %H:%M %Z}"
+
+
 def format_count(number: int, noun: str) -> str:
     """Returns a number with its noun: ``'1 trial'``, ``'2 trials'``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def format_value(value: Any) -> str:  # noqa: ANN401 - any value of a config
-    """Returns a config value as in YAML, with at most six significant digits: ``null``, ``true``, ``[300, 200]``."""
+    """Returns a config value as in YAML, with at most six significant digits.
+
+    Examples: ``null``, ``true``, ``[300, 200]``, ``[Flatten, {Dense: {units: 64}}]``.
+    """
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(format_value, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name}: {format_value(item)}' for name, item in value.items())}}}"
     return f"{value:.6g}" if isinstance(value, float) else str(value) or "''"
 
 

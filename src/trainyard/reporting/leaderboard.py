@@ -186,6 +186,50 @@ def build_mark(ranking: Ranking, point: RankedPoint) -> str:
     return " ?" if point.result is RangeTestResult.TOO_FEW_SEEDS and ranking.is_tested else ""
 
 
+def describe_tied(ranking: Ranking, noun: str = "point") -> tuple[str, str] | None:
+    """Returns the number of points that do not differ significantly from the best, without it, and an explanation.
+
+    Returns None if the best point is not tested against others. `noun` is what a point is called.
+    """
+    if not ranking.is_tested:
+        return None
+    others = ranking.n_tied - 1
+    level = f"{100 * SIGNIFICANCE_LEVEL:g} % level"
+    if not others:
+        untested = {RangeTestResult.TOO_FEW_SEEDS, RangeTestResult.PRUNED}
+        scope = " that was tested" if any(point.result in untested for point in ranking.points) else ""
+        return "0", f"the best is significantly better than every other {noun}{scope} ({level})"
+    text = f"other {noun}{'' if others == 1 else 's'} not significantly worse than the best ({level})"
+    if smaller := _find_smaller_point(ranking):
+        which = "the smallest of them" if others > 1 else "it is smaller"
+        saved = f"{smaller.parameters:,} parameters instead of {ranking.points[0].parameters:,}"
+        text += f"; {which}: {noun} {smaller.label} with {saved}"
+    return f"{others:,}", text
+
+
+def describe_smaller_point(ranking: Ranking) -> str:
+    """Returns the smallest model that is not significantly worse than the best, or empty text if there is none."""
+    smaller = _find_smaller_point(ranking)
+    if smaller is None:
+        return ""
+    return (
+        f"{smaller.label}: {smaller.describe()}, {smaller.parameters:,} parameters instead of "
+        f"{ranking.points[0].parameters:,}. It is not shown to be worse than the best, but it is not shown to be "
+        "equal either: more seeds can show a difference"
+    )
+
+
+def _find_smaller_point(ranking: Ranking) -> RankedPoint | None:
+    """Returns the point with the fewest parameters that does not differ significantly from the best.
+
+    Returns None if the best is not tested against others, or has the fewest parameters. 0 parameters are unknown ones.
+    """
+    tied = [point for point in ranking.points if point.tied and point.parameters]
+    smallest = min(tied, key=lambda point: point.parameters, default=None)
+    is_smaller = smallest is not None and smallest.parameters < ranking.points[0].parameters
+    return smallest if is_smaller and ranking.is_tested else None
+
+
 def _build_row(ranking: Ranking, varied: Sequence[str], rank: int, point: RankedPoint, *, has_sizes: bool) -> TableRow:
     """Returns a point as a row of the card's table.
 

@@ -49,6 +49,11 @@ class DatasetSummary:
     validation: int | None
     test: int
 
+    def describe_images(self) -> str:
+        """Returns the numbers of images: ``1,294 for training, 143 for validation, 360 for testing``."""
+        validation = "none" if self.validation is None else f"{self.validation:,}"
+        return f"{self.train:,} for training, {validation} for validation, {self.test:,} for testing"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPage:
@@ -76,7 +81,7 @@ class RunPage:
     best_epoch: int | None
     """The epoch, counted from 1, whose weights early stopping restored. None if it restored none."""
     timings: Mapping[str, float]
-    """Seconds by stage, in order."""
+    """Seconds by stage, in order; empty if they are unknown."""
     provenance: Mapping[str, str]
     """Displayed values by label, in order."""
     plots: Mapping[str, Path] = field(default_factory=dict)
@@ -97,6 +102,8 @@ class ReportPage(RunPage):
     layers: int
     """Number of layers with a kernel."""
     evaluation: PredictionScores
+    commands: Mapping[str, str]
+    """Commands that repeat the run and use its model, by title."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +121,8 @@ class FailurePage(RunPage):
     """Whether the message may be insufficient to find the mistake, so that the traceback is shown."""
     resume_command: str | None
     """The command that continues the run after its last checkpoint; None if it has none."""
+    seconds: float
+    """Seconds from the start of the run to its end."""
 
     @property
     def summary(self) -> str:
@@ -129,6 +138,9 @@ def write_report(path: Path, page: ReportPage) -> None:
         FileNotFoundError: If a plot file does not exist.
     """
     values = _build_values(page) | {"headline": _build_headline(page), "max_plain_classes": MAX_PLAIN_CLASSES}
+    best = page.best_epoch
+    weights = "of the last epoch" if best is None else f"of epoch {best}, restored by early stopping"
+    values["progress"] |= {"Tested weights": weights}
     is_sortable = len(page.evaluation.per_class) > MAX_PLAIN_CLASSES
     _write_page(path, "report.html", values, is_sortable=is_sortable)
 
@@ -156,14 +168,7 @@ def _build_values(page: RunPage) -> dict[str, Any]:
         "changes": find_changed_values(page.config),
         "config_text": dump_config(page.config),
         "epoch_columns": list(dict.fromkeys(name for epoch in page.history for name in epoch)),
-        "progress": {
-            **describe_progress(page.history, page.config.training.epochs),
-            "Tested weights": (
-                "of the last epoch"
-                if page.best_epoch is None
-                else f"of epoch {page.best_epoch}, restored by early stopping"
-            ),
-        },
+        "progress": describe_progress(page.history, page.config.training.epochs),
         "curves": [image for file, image in images if file.name == CURVES_FILE],
         "plots": [plot for plot in plots if plot.width <= MAX_COLUMN_PLOT_WIDTH],
         "wide_plots": [plot for plot in plots if plot.width > MAX_COLUMN_PLOT_WIDTH],
@@ -246,9 +251,9 @@ def _describe_classes(result: PredictionScores) -> str:
 
 def _build_failure_headline(page: FailurePage) -> dict[str, tuple[str, str]]:
     """Returns the status and how far the run came by title, each with a short explanation."""
-    reasons = {"FAILED": "an error ended the run", "KILLED": "a signal stopped the run"}
+    reasons = {"FAILED": "an error ended the run", "KILLED": "the run was stopped before its end"}
     return {
         "Status": (page.status, reasons[page.status]),
         "Epochs": (f"{len(page.history)}", f"of {page.config.training.epochs} completed"),
-        "Duration": (format_duration(sum(page.timings.values())), "until the end"),
+        "Duration": (format_duration(page.seconds), "until the end"),
     }

@@ -19,6 +19,7 @@ from trainyard.config import RunConfig, describe_error
 from trainyard.errors import ConfigError, TrainyardError, TrialPruned
 from trainyard.evaluation import MAX_LISTED_CLASSES, EvalResult
 from trainyard.reporting import format_metric
+from trainyard.runs.commands import build_store_command
 from trainyard.runs.context import STAGE_TITLES
 from trainyard.runs.experiment import run_experiment
 from trainyard.runs.resume import build_resume_command
@@ -30,9 +31,8 @@ from trainyard.system import (
     print_next_steps,
     print_styled,
     print_wrapped,
-    redact_credentials,
 )
-from trainyard.tracking import TrackingStore, load_run_record, names
+from trainyard.tracking import load_run_record, names
 
 if TYPE_CHECKING:
     from trainyard.runs.context import TrialInfo
@@ -196,12 +196,3 @@ def _narrow_report(lines: list[str]) -> list[str]:
     labels = [line[: label_width - 1] for line in lines]
     rows = zip(labels, *columns, strict=True)
     return [" ".join([label, *map(str.rjust, cells, widths)]).rstrip() for label, *cells in rows]
-
-
-def build_store_command(*arguments: str, uri: str | None) -> str:
-    """Returns a command that uses a store, quoted for a shell: ``build_store_command("ui", uri=uri)``.
-
-    The URI is left out if it is None, or the URI of the default store of the working directory.
-    """
-    option = [] if uri in (None, TrackingStore.default().uri) else ["--uri", redact_credentials(str(uri))]
-    return shlex.join(["trainyard", *arguments, *option])

@@ -1,4 +1,4 @@
-"""Describes the provenance of a run for its report: run, command, code, seed, digests, machine and versions."""
+"""Describes the provenance of a run for pages: run, command, code, seed, digests, data set, machine and versions."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainyard.data import PREPROCESSING_FILE, load_preprocessing
+from trainyard.reporting import DatasetSummary
 from trainyard.runs import artifacts
 from trainyard.system import REPORTED_PACKAGES
-from trainyard.tracking import names
+from trainyard.tracking import RunRecord, names
 
 _TAGS = {
     "Config hash": names.CONFIG_HASH,
@@ -39,6 +41,30 @@ def describe_run_provenance(folder: Path, tags: Mapping[str, str], name: str, ru
         **_describe_machine(folder),
         "Versions": ", ".join(f"{name} {versions[name]}" for name in REPORTED_PACKAGES if name in versions),
     }
+
+
+def has_loaded_data(run: RunRecord, folder: Path) -> bool:
+    """Returns whether the run in a folder loaded its data set, so that `load_dataset_summary` can describe it."""
+    return bool(run.inputs) and (folder / PREPROCESSING_FILE).is_file()
+
+
+def load_dataset_summary(run: RunRecord, folder: Path) -> DatasetSummary:
+    """Returns the data set of the run in a folder.
+
+    Raises:
+        LookupError: If the run did not log its training or test images.
+        ModelError: If its preprocessing.json can't be read.
+    """
+    counts = {split.context: split.images for split in run.inputs}
+    first = run.inputs[0]
+    return DatasetSummary(
+        first.name,
+        first.source,
+        load_preprocessing(folder / PREPROCESSING_FILE).spec,
+        counts["train"],
+        counts.get("validation"),
+        counts["test"],
+    )
 
 
 def _describe_machine(folder: Path) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import os
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -22,19 +22,17 @@ from trainyard.config import (
     load_config,
     select_notes,
 )
-from trainyard.data import PREPROCESSING_FILE, load_preprocessing
-from trainyard.errors import ConfigError, TrackingError, TrainyardError
+from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation import MAX_LISTED_CLASSES, ClassScores, PredictionScores, measure_calibration
-from trainyard.reporting import DatasetSummary, ReportPage, plots, write_report
+from trainyard.reporting import DatasetSummary, ReportPage, format_time, plots, write_report
 from trainyard.runs import artifacts
+from trainyard.runs.commands import build_run_commands
 from trainyard.runs.context import find_run_changes
-from trainyard.runs.lookup import find_run, get_run_folder
-from trainyard.runs.provenance import describe_run_provenance
+from trainyard.runs.provenance import describe_run_provenance, load_dataset_summary
 from trainyard.runs.resume import load_recorded_overrides
-from trainyard.runs.sync import find_store
 from trainyard.runs.tested_images import load_test_images
 from trainyard.runs.warning_log import WarningLog
-from trainyard.tracking import RunRecord, TrackingStore, load_operations, load_run_record, names, upload_files
+from trainyard.tracking import RunRecord, load_operations, load_run_record, names
 
 if TYPE_CHECKING:
     from trainyard.config import TrackingConfig
@@ -48,8 +46,6 @@ _PLOTS = (
     "evaluation/calibration.png",
 )
 _STAGES = ("start", "load", "build", "compile", "train", "evaluate", "log")
-_SOURCES = (names.CONFIG_FILE, PREPROCESSING_FILE, artifacts.MODEL_SUMMARY, "environment", "evaluation")
-"""The artifacts from which a report is written."""
 
 
 def is_report_written(config: TrackingConfig, *, is_trial: bool) -> bool:
@@ -88,41 +84,9 @@ def write_plots_and_report(
         parameters=(artifacts.count_layers(trained.model), trained.model.count_params()),
         ended=datetime.now(UTC),
         identity=(trained.name, trained.run_id),
+        uri=trained.tracking_uri,
     )
     _write_files(trained.folder, page, data.test.images, warnings)
-
-
-def report_run(reference: str, store: TrackingStore | None, notify: Callable[[str], None]) -> Path:
-    """Returns the report of a finished run. If there is none, draws the plots, writes the report, and logs them.
-
-    They are written to the folder of the run. If it is not on this machine, the report is in Trainyard's cache.
-
-    Args:
-        reference: The run's id in the store, or its folder.
-        store: The tracking store. None uses the store of the run if a folder is given, otherwise the default store.
-        notify: Called with each warning, for example that a plot can't be drawn.
-
-    Raises:
-        ConfigError: If the run does not exist or is not FINISHED, or one of its files can't be read.
-        ModelError: If its preprocessing.json can't be read.
-        TrackingError: If the store can't be reached, or does not contain the files of the run.
-        TrainyardError: If the report can't be written.
-    """
-    run = find_run(reference, store or TrackingStore.default(), "report")
-    if run.status != "FINISHED":
-        raise ConfigError(f"report: expected a run that is FINISHED, got {run.identity}, which is {run.status}")
-    if run.store and run.folder is None:
-        return _report_remote_run(run, run.store, notify)
-    folder = get_run_folder(run, "report")
-    files = write_missing_report(folder, notify)
-    logged = load_operations(folder)
-    store = run.store or store or find_store(folder, logged)
-    if run_id := run.run_id if run.store else logged.stores.get(store.name):
-        upload_files(store, run_id, folder, files)
-    report = folder / names.REPORT_FILE
-    if not report.is_file():
-        raise TrainyardError(f"{report}: it can't be written; the reason is in {folder / names.WARNINGS_FILE}")
-    return report
 
 
 def write_missing_report(folder: Path, notify: Callable[[str], None]) -> list[str]:
@@ -133,33 +97,18 @@ def write_missing_report(folder: Path, notify: Callable[[str], None]) -> list[st
     ModelError if a file of the run can't be read.
     """
     if not (folder / names.REPORT_FILE).is_file():
-        _restore_report(load_run_record(folder), folder, notify)
+        restore_report(load_run_record(folder), folder, notify)
+    return list_report_files(folder)
+
+
+def list_report_files(folder: Path) -> list[str]:
+    """Returns the names of the files in the folder of a run that are part of its report."""
     files = (*_PLOTS, names.WARNINGS_FILE, names.REPORT_FILE)
     return [name for name in files if (folder / name).is_file()]
 
 
-def _report_remote_run(run: RunRecord, store: TrackingStore, notify: Callable[[str], None]) -> Path:
-    """Returns the report of a run whose folder is not on this machine, in Trainyard's cache."""
-    import pooch
-
-    run_id = str(run.run_id)
-    report = Path(pooch.os_cache("trainyard")) / "reports" / f"{run_id}.html"
-    if not report.is_file():
-        report.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=report.parent) as temporary:
-            folder = Path(temporary)
-            try:
-                store.download_files(run_id, [names.REPORT_FILE], folder)
-            except TrackingError:  # the run has no report
-                store.download_files(run_id, _SOURCES, folder)
-                _restore_report(run, folder, notify)
-                upload_files(store, run_id, folder, write_missing_report(folder, notify))
-            (folder / names.REPORT_FILE).replace(report)
-    return report
-
-
-def _restore_report(run: RunRecord, folder: Path, notify: Callable[[str], None]) -> None:
-    """Draws the plots of a run and writes its report to a folder, which contains the artifacts in `_SOURCES`."""
+def restore_report(run: RunRecord, folder: Path, notify: Callable[[str], None]) -> None:
+    """Draws the plots of a run and writes its report to a folder, which contains the artifacts of the run."""
     warnings = WarningLog(folder, notify)
     page = _load_page(run, folder)
     try:
@@ -176,25 +125,21 @@ def _load_page(run: RunRecord, folder: Path) -> ReportPage:
     """Returns the content of the report of a finished run. Raises a ConfigError if an artifact can't be read."""
     try:
         config = load_config(folder / names.CONFIG_FILE)
-        spec = load_preprocessing(folder / PREPROCESSING_FILE).spec
         evaluation = _load_scores(run, folder, config.evaluation)
-        counts = {split.context: split.images for split in run.inputs}
-        source = run.inputs[0]
         timings = {stage: run.metrics[f"time/{stage}_seconds"] for stage in _STAGES}
         page = _build_page(
             folder,
             config,
             load_recorded_overrides(folder),
             run.tags,
-            dataset=DatasetSummary(
-                source.name, source.source, spec, counts["train"], counts.get("validation"), counts["test"]
-            ),
+            dataset=load_dataset_summary(run, folder),
             evaluation=evaluation,
             history=[metrics for epoch, metrics in run.load_history().items() if epoch],
             timings=timings,
             parameters=(run.params["model.layers"], run.params["model.parameters"]),
             ended=datetime.fromtimestamp((run.ended or run.started) / 1000, UTC),
             identity=(run.name, run.run_id),
+            uri=load_operations(folder).uri if run.store is None else run.store.uri,
         )
     except (OSError, ValueError, KeyError, IndexError, BadZipFile) as error:
         reason = f"the value {error} is missing" if isinstance(error, KeyError) else error
@@ -284,11 +229,6 @@ def _draw_plots(
     return files
 
 
-def format_end(ended: datetime) -> str:
-    """Returns the date and time when a run ended, in the time zone of the machine, for its page."""
-    return f"{ended.astimezone():%Y-%m-%d %H:%M %Z}"
-
-
 def _build_page(
     folder: Path,
     config: RunConfig,
@@ -302,18 +242,19 @@ def _build_page(
     parameters: tuple[int, int],
     ended: datetime,
     identity: tuple[str, str | None],
+    uri: str | None,
 ) -> ReportPage:
     """Returns the content of the report of a run without its plots.
 
     `parameters` are the numbers of layers and of parameters; `identity` are the run's name and its id, if it is
-    known.
+    known; `uri` is that of its store.
     """
     layers, count = parameters
     restored = tags.get(names.RESTORED_EPOCH)
     return ReportPage(
         title=config.model.label,
         experiment=config.experiment,
-        ended=format_end(ended),
+        ended=format_time(ended),
         recipe=find_recipe(config, overrides),
         recipe_changes=find_run_changes(config, overrides),
         notes=select_notes(config, overrides),
@@ -328,4 +269,5 @@ def _build_page(
         evaluation=evaluation,
         timings=timings,
         provenance=describe_run_provenance(folder, tags, *identity),
+        commands=build_run_commands(identity[1] or os.path.relpath(folder), uri=uri),
     )

@@ -18,6 +18,8 @@ from trainyard.reporting import (
     build_card_columns,
     build_card_rows,
     describe_lead,
+    describe_smaller_point,
+    describe_tied,
     embed_image,
     explain_ranking,
     format_duration,
@@ -26,6 +28,7 @@ from trainyard.reporting import (
     render_sortable_page,
 )
 from trainyard.sweep.importance import Axes, compute_importances, explain_missing_importances
+from trainyard.sweep.origin import SweepOrigin
 from trainyard.sweep.winner_recipe import Winner
 from trainyard.system import atomic_write
 
@@ -75,6 +78,7 @@ class CardPage:
     pruned_curves: Sequence[Sequence[float]] = ()
     unfinished: int = 0
     cost: SweepCost
+    origin: SweepOrigin = SweepOrigin()
 
 
 def write_card(folder: Path, page: CardPage) -> list[Path]:
@@ -139,6 +143,8 @@ def _build_headline(page: CardPage) -> dict[str, tuple[str, str]]:
         best = ranking.points[0]
         mean, _, std = best.describe().partition(" ± ")
         headline[f"Best {ranking.objective}"] = (mean, f"± {std} over {best.n} seeds" if std else "one seed")
+    if tied := describe_tied(ranking):
+        headline["Not shown to be worse"] = tied
     finished = sum(point.n for point in ranking.points)
     headline["Points"] = (f"{len(ranking.points):,}", "combinations of values" if page.swept else "config")
     headline["Finished"] = (f"{finished:,}", "trials")
@@ -164,6 +170,7 @@ def _describe_winner(page: CardPage) -> dict[str, str]:
         "Settings": ", ".join(f"{path} = {format_value(value)}" for path, value in best.varied.items()),
         ranking.objective or "": f"{best.describe()}, {best.n} {'seeds' if best.n > 1 else 'seed'}",
         "Lead": describe_lead(ranking),
+        "Smaller alternative": describe_smaller_point(ranking),
         "Test metrics": f"{metrics}, mean of {best.n} seeds" if metrics and best.n > 1 else metrics,
         "Size": f"{best.parameters:,} parameters, {format_duration(best.seconds)} to train",
         "Run": f"{page.winner.run_id}{first}" if page.winner.run_id else "",

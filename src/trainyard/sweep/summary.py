@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.config import find_common_label
 from trainyard.evaluation import RankedPoint, RankedRun, Ranking, Trial, rank
-from trainyard.reporting import build_ranking_frame, render_ranking_html, write_leaderboard
+from trainyard.reporting import build_ranking_frame, format_value, render_ranking_html, write_leaderboard
 from trainyard.sweep.card import CardPage, SweepCost, write_card
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Ledger
+from trainyard.sweep.origin import load_origin
 from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.sweep.results import load_result
 from trainyard.sweep.winner_recipe import Winner, write_winner
@@ -101,6 +101,7 @@ def summarize_sweep(
         pruned_curves=[curve for number, curve in ledger.get_epoch_values().items() if number in outcomes.pruned],
         unfinished=len(outcomes.waiting),
         cost=compute_cost(ledger, trials, outcomes),
+        origin=load_origin(ledger, trials, outcomes, ranking.points[0] if ranking.points else None),
     )
     files = [write_leaderboard(folder.path, ranking), *write_card(folder.path, page)]
     files = [folder.overview, *files, *([winner.recipe] if winner else [])]
@@ -139,17 +140,18 @@ def rank_trials(trials: Sequence[Trial], outcomes: TrialOutcomes, objective: str
 
 
 def describe_swept(header: Mapping[str, Any], trials: Sequence[Trial]) -> dict[str, str]:
-    """Returns the values of each swept setting as text, by path: ``[0.1, 0.01]`` or ``interval(0.0001, 0.1), log``.
+    """Returns the values of each swept setting as text, by path: ``[64], [300, 200]``, ``interval(0.0001, 0.1), log``.
 
     The `header` is that of the plan. The values of a grid are read from the trials.
     """
     if header["search"]:
-        return {key: axis["description"] for key, axis in header["search"]["axes"].items()}
+        descriptions = {key: str(axis["description"]) for key, axis in header["search"]["axes"].items()}
+        return {key: text[1:-1] if text.startswith("[") else text for key, text in descriptions.items()}
     values = {
-        key: dict.fromkeys(json.dumps(trial.varied[key]) for trial in trials if key in trial.varied)
+        key: dict.fromkeys(format_value(trial.varied[key]) for trial in trials if key in trial.varied)
         for key in header["swept"]
     }
-    return {key: f"[{', '.join(texts)}]" for key, texts in values.items()}
+    return {key: ", ".join(texts) for key, texts in values.items()}
 
 
 def describe_sampling(header: Mapping[str, Any]) -> str:

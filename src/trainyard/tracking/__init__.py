@@ -8,12 +8,12 @@ from trainyard.tracking.mlflow_internals import cache_latest_schema_revision
 from trainyard.tracking.mlflow_model import MODEL_PACKAGES, ServableModel
 from trainyard.tracking.model_registry import register_model
 from trainyard.tracking.operation_log import LOCK, OPERATION_LOG_FILE, LoggedOperations, load_operations
-from trainyard.tracking.operations import DIGEST_LENGTH, DatasetInput
+from trainyard.tracking.operations import DIGEST_LENGTH, DatasetInput, find_test_split
 from trainyard.tracking.run_record import RunRecord, load_run_record
 from trainyard.tracking.schema import describe_upgrade, load_schema_revisions
 from trainyard.tracking.stores import URI_VARIABLE
 from trainyard.tracking.tracker import Tracker, make_writable, open_tracker
-from trainyard.tracking.tracking_store import StoredModel, TrackingStore
+from trainyard.tracking.tracking_store import PROCESS_DIED, StoredModel, TrackingStore
 from trainyard.tracking.ui_views import SHARE_KEY, build_sweep_view_key
 from trainyard.tracking.upload import has_run, upload_files, upload_operations
 from trainyard.tracking.writer import RunRequest

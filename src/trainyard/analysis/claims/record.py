@@ -17,7 +17,7 @@ from trainyard.analysis.claims.results import Results, load_results, to_percent,
 from trainyard.analysis.claims.spec import Claim
 from trainyard.analysis.claims.target_page import TargetPage
 from trainyard.errors import ConfigError
-from trainyard.reporting import format_duration, format_provenance, format_value
+from trainyard.reporting import format_count, format_duration, format_provenance, format_value
 from trainyard.system import atomic_write
 
 PAGE = "README.md"
@@ -56,6 +56,7 @@ def render_markdown(template: str, **values: Any) -> str:  # noqa: ANN401 - temp
         keep_trailing_newline=True,
     )
     templates.filters |= {
+        "count": format_count,
         "cell": lambda text: text.replace("|", "\\|"),
         "duration": format_duration,
         "percent": to_percent,

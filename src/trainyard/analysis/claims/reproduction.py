@@ -22,7 +22,7 @@ from trainyard.analysis.claims.provenance import (
 )
 from trainyard.analysis.claims.record import PAGE, get_page, write_record
 from trainyard.analysis.claims.results import Results, load_arm
-from trainyard.analysis.claims.spec import CLAIM_FILE, TARGET_FILE, Claim, Target, find_spec, load_spec
+from trainyard.analysis.claims.spec import CLAIM_FILE, TARGET_FILE, Claim, Target, changes_recipe, find_spec, load_spec
 from trainyard.config import compose_config, expand_sweep, get_override_key
 from trainyard.errors import ConfigError, TrialError
 from trainyard.sweep import PAGE as CARD
@@ -31,8 +31,6 @@ from trainyard.sweep import SWEEPS, SweepFolder, SweepPlan, SweepResult, is_exec
 OUT = Path("outputs/reproduce")
 """Where results are written that are not the experiment's record, below the working directory."""
 
-_ALLOWED_WITH_RECORD = ("hydra", "tracking", "dataset.path", "dataset.mirrors", "training.threads")
-"""Overrides allowed in a record: they set where and how runs are executed, not what is trained."""
 _RESERVED = ("seed", "sweep", "hydra.sweep", "hydra.sweeper.params")
 """Overrides that `reproduce` sets itself."""
 _NOT_RESERVED = ("sweep.on_error", "sweep.retries", "sweep.max_failures")
@@ -146,8 +144,7 @@ def _check_single_recipe(recipe: Sequence[str], overrides: Sequence[str]) -> Non
 def _check_matches_spec(spec: Target | Claim, overrides: Sequence[str], seeds: int | None) -> None:
     """Raises ConfigError if an override changes a recipe, or there are fewer seeds than the experiment specifies."""
     for override in overrides:
-        key = get_override_key(override)
-        if not any(f"{key}.".startswith(f"{path}.") or key.startswith(f"{path}/") for path in _ALLOWED_WITH_RECORD):
+        if changes_recipe(override):
             raise ConfigError(
                 f"{override}: a record must use the recipes of the experiment without changes. Remove the override, "
                 "or remove --record"

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from trainyard.analysis.claims.spec import SCORE_NAMES, Claim, Scores, Target
+from trainyard.analysis.claims.spec import SCORE_NAMES, Claim, Scores, Target, changes_recipe
 from trainyard.errors import ConfigError
 from trainyard.evaluation import Trial, TrialResult
+from trainyard.reporting import format_count
 from trainyard.sweep import SweepFolder
 from trainyard.system import atomic_write
-from trainyard.tracking import names
+from trainyard.tracking import load_run_record, names
 
 RESULTS_FILE = "results.json"
 FORMAT_VERSION = 2
@@ -47,6 +48,8 @@ class Arm:
         epochs: Number of epochs of the longest run.
         validation_fraction: Fraction of the training images held out for validation; 0 if none were held out.
         runs: One result per seed, by ascending seed.
+        dataset: Name of the data set; empty in results without it.
+        train_images: Number of images on which the model is trained; None in results without it.
     """
 
     name: str
@@ -56,11 +59,22 @@ class Arm:
     epochs: int
     validation_fraction: float
     runs: tuple[SeedResult, ...]
+    dataset: str = ""
+    train_images: int | None = None
 
     @property
     def accuracies(self) -> list[float]:
         """The test accuracies, one per run."""
         return [run.accuracy for run in self.runs]
+
+    def describe_data(self) -> str:
+        """Returns on which images the model is trained: ``trained on 60,000 images of mnist``."""
+        if self.train_images is not None:
+            held_out = f" ({100 * self.validation_fraction:g} % are held out)" if self.validation_fraction else ""
+            return f"trained on {format_count(self.train_images, 'image')} of {self.dataset}{held_out}"
+        if self.validation_fraction:
+            return f"{100 * self.validation_fraction:g} % of the training images held out"
+        return "trained on all training images"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +96,12 @@ class Results:
     def main_arm(self) -> Arm:
         """The arm that the target or the claim applies to."""
         return self.arms[0]
+
+    @property
+    def changes(self) -> list[str]:
+        """The overrides that change the recipe of the experiment."""
+        recipe = self.spec.arms[self.main_arm.name]
+        return [override for override in self.main_arm.overrides if override not in recipe and changes_recipe(override)]
 
 
 def to_percent(fraction: float) -> str:
@@ -106,6 +126,7 @@ def load_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder, *, with
         )
         for trial, result in zip(trials, results, strict=True)
     ]
+    train = next(split for split in load_run_record(Path(results[0].folder)).inputs if split.context == "train")
     return Arm(
         name=name,
         overrides=overrides,
@@ -114,6 +135,8 @@ def load_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder, *, with
         epochs=max(result.epochs for result in results),
         validation_fraction=trials[0].config["dataset"]["validation_fraction"],
         runs=tuple(runs),
+        dataset=train.name,
+        train_images=train.images,
     )
 
 

@@ -21,13 +21,15 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from trainyard.config import format_suggestion
+from trainyard.config import format_suggestion, get_override_key
 from trainyard.errors import ConfigError
 
 EXPERIMENTS = Path("experiments")
 TARGET_FILE, CLAIM_FILE = "target.yaml", "claim.yaml"
 RECIPE = "recipe"
 """The name of the only arm of a claim."""
+_EXECUTION = ("hydra", "tracking", "dataset.path", "dataset.mirrors", "training.threads")
+"""Settings of where and how runs are executed, which do not change what is trained."""
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Overrides = Annotated[tuple[Text, ...], Field(min_length=1)]
@@ -125,6 +127,12 @@ class Claim(ExperimentSpec):
     def arms(self) -> Mapping[str, tuple[str, ...]]:
         """The overrides of the only arm, by name."""
         return {RECIPE: self.recipe}
+
+
+def changes_recipe(override: str) -> bool:
+    """Returns whether an override changes what is trained, and not only where and how runs are executed."""
+    key = get_override_key(override)
+    return not any(f"{key}.".startswith(f"{path}.") or key.startswith(f"{path}/") for path in _EXECUTION)
 
 
 def list_experiments() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,14 +18,19 @@ from trainyard.reporting import (
     build_card_columns,
     build_card_rows,
     describe_lead,
+    describe_smaller_point,
+    describe_tied,
     embed_image,
     explain_ranking,
     format_count,
+    format_value,
     plots,
     render_sortable_page,
     shorten,
 )
+from trainyard.runs import build_run_commands
 from trainyard.system import atomic_write, format_command_line
+from trainyard.tracking import find_test_split, names
 
 TEMPLATE = "compare.html"
 CURVE_METRICS = ("accuracy/val", "loss/val", "accuracy/train", "loss/train")
@@ -57,6 +63,9 @@ def write_comparison_page(
         table=table,
         ranking=ranking,
         headline=_build_headline(table, pair),
+        origin=_describe_origin(table),
+        winner=_describe_winner(table),
+        commands=_build_commands(table),
         columns=["#", "config", *build_card_columns(ranking)[2:]],
         rows=build_card_rows(ranking),
         explanation=explain_ranking(ranking),
@@ -87,9 +96,11 @@ def _build_headline(table: ComparisonTable, pair: PredictionDiff | None) -> dict
     mean, _, std = best.describe().partition(" ± ")
     seeds = f"± {std} over {best.n} seeds" if std else "one seed"
     headline = {f"Best {table.metric}": (mean, f"{seeds}: {best.label}")}
-    lead, _, explanation = describe_lead(table.ranking).partition(" ")
     if pair is None:
+        lead, _, explanation = describe_lead(table.full_ranking).partition(" ")
         headline |= {"Lead": (lead.rstrip(":"), explanation)} if lead else {}
+        tied = describe_tied(table.full_ranking, "config")
+        headline |= {"Not shown to be worse": tied} if tied else {}
         return headline | {"Compared": (_format_counts(table), "each config is one row")}
     return headline | {
         "Became correct": (f"{len(pair.improved):,}", f"images that only {pair.second_label} classifies correctly"),
@@ -97,6 +108,45 @@ def _build_headline(table: ComparisonTable, pair: PredictionDiff | None) -> dict
         "Both wrong": (f"{pair.both_wrong:,}", f"of {len(pair.first.actual):,} test images"),
         "p-value": (f"{pair.p_value:.2g}", "McNemar's exact test of these two models"),
     }
+
+
+def _describe_origin(table: ComparisonTable) -> list[str]:
+    """Returns the data sets, the number of test images and the versions of Trainyard of the runs, as short texts."""
+    runs = [run for ranked in table.ranking.points for run in table.get_runs(ranked)]
+    tests = [split for run in runs if (split := find_test_split(run.inputs))]
+    datasets = " and ".join(dict.fromkeys(split.name for split in tests))
+    images = f"{datasets}: the same {tests[0].images:,} test images for all runs" if tests else ""
+    versions = " and ".join(dict.fromkeys(run.tags[names.VERSION] for run in runs if names.VERSION in run.tags))
+    return [text for text in (images, f"Trainyard {versions}" if versions else "") if text]
+
+
+def _describe_winner(table: ComparisonTable) -> dict[str, str]:
+    """Returns the settings, value, lead and size of the best config as text, by title."""
+    best = table.ranking.points[0]
+    run, count = table.get_runs(best)[0], best.n
+    facts = {
+        "Config": best.label,
+        "Settings": ", ".join(f"{path} = {format_value(value)}" for path, value in best.varied.items()),
+        table.metric: f"{best.describe()}, {format_count(count, 'seed')}",
+        "Lead": describe_lead(table.full_ranking),
+        "Smaller alternative": describe_smaller_point(table.full_ranking),
+        "Size": f"{best.parameters:,} parameters" if best.parameters else "",
+        "Run": f"{run.identity}{f', the first of {count} runs' if count > 1 else ''}",
+    }
+    return {title: text for title, text in facts.items() if text}
+
+
+def _build_commands(table: ComparisonTable) -> dict[str, str]:
+    """Returns the commands that repeat the first run of the best config and use its model, by title.
+
+    Empty if the run was not made by Trainyard.
+    """
+    run = table.get_runs(table.ranking.points[0])[0]
+    if names.CONFIG_HASH not in run.tags:
+        return {}
+    uri = run.store.uri if run.store else None
+    reference = run.reference if run.store else os.path.relpath(run.reference)
+    return build_run_commands(reference, uri=uri)
 
 
 def _draw_table(table: ComparisonTable, folder: Path) -> dict[str, Path]:

@@ -51,16 +51,22 @@ class ComparisonTable:
 
     Attributes:
         ranking: One point per config, best first. `RankedPoint.varied` has the settings in which the configs differ.
+        full_ranking: The ranking of all configs, also of those that `select_best` left out of `ranking`.
         runs: The runs of each config by its number (`RankedPoint.point`): one per seed, the latest if it was repeated.
         varied: Dotted paths of the settings in which the configs differ.
         left_out: Number of runs that are not in the table, by reason.
     """
 
     ranking: Ranking
+    full_ranking: Ranking
     runs: Mapping[int, Sequence[RunRecord]]
     varied: list[str]
-    verdict: str
     left_out: Mapping[str, int]
+
+    @property
+    def verdict(self) -> str:
+        """Which configs differ significantly, in one or two sentences."""
+        return self.full_ranking.format_verdict("Train more seeds to decide.")
 
     @property
     def metric(self) -> str:
@@ -82,7 +88,7 @@ class ComparisonTable:
         }
 
     def select_best(self, count: int) -> ComparisonTable:
-        """Returns a table of the best configs only. The verdict and the tests still refer to all configs."""
+        """Returns a table of the best configs only. Verdict, lead and tests still refer to all configs."""
         best = self.ranking.points[:count]
         varied = ["seed"] if self.varied == ["seed"] else _find_varied([self.get_runs(ranked)[0] for ranked in best])
         keys = [_build_override_key(path) for path in varied]
@@ -149,9 +155,9 @@ def build_comparison_table(
     }
     return ComparisonTable(
         ranking=ranking,
+        full_ranking=ranking,
         runs=dict(enumerate(rows, 1)),
         varied=varied,
-        verdict=ranking.format_verdict("Train more seeds to decide."),
         left_out={reason: count for reason, count in left_out.items() if count},
     )
 

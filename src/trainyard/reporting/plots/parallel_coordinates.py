@@ -30,6 +30,8 @@ from trainyard.reporting.plots.ranking import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MIN_AXES = 3
+"""Minimum number of varying settings. The plot of the effects shows the values of two settings more clearly."""
 MAX_AXES = 10
 """Maximum number of settings that are drawn."""
 MISSING_POSITION = -0.09
@@ -63,13 +65,13 @@ def draw_parallel_coordinates(ranking: Ranking, path: Path) -> bool:
     The labels of the values are in the bands, in which no lines are drawn.
 
     Returns:
-        Whether the plot was drawn. It is not if the sweep has no objective, fewer than two varying settings or fewer
-        than `MIN_POINTS` points.
+        Whether the plot was drawn. It is not if the sweep has no objective, fewer than `MIN_AXES` varying settings or
+        fewer than `MIN_POINTS` points.
     """
     from matplotlib import colormaps
 
     points, settings = ranking.points, find_varying_settings(ranking.points)[:MAX_AXES]
-    if ranking.objective is None or len(points) < MIN_POINTS or len(settings) < 2:  # noqa: PLR2004
+    if ranking.objective is None or len(points) < MIN_POINTS or len(settings) < MIN_AXES:
         return False
     low, high = compute_axis_limits(points, ranking.objective)
     worst, best = (low, high) if higher_is_better(ranking.objective) else (high, low)
