@@ -70,10 +70,12 @@ def count_tied(points: Sequence[Values], step: float = 0.0) -> int:
         points: The values of each point, higher is better, in the order of their means, the best first.
         step: The smallest possible difference of two values; 0 if it is unknown.
     """
-    layout, limit = TwoWayLayout(points, step), compute_range_quantile(len(points), math.inf)
+    layout = TwoWayLayout(points, step)
     for position in range(1, len(points)):
         difference = layout.compare_with_first(position)
-        if difference is None or difference.t < limit:  # saves time: this is the smallest critical value
+        if difference is None:
+            continue
+        if difference.t < compute_range_quantile(len(points), math.inf):  # saves time: it is the smallest limit
             continue
         if compute_range_p_value(difference.t, len(points), difference.degrees_of_freedom) < SIGNIFICANCE_LEVEL:
             return position
