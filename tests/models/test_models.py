@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import zipfile
 
+import h5py
 import numpy as np
 import pytest
 
@@ -77,6 +80,13 @@ def test_a_serving_model_accepts_raw_pixels_and_has_no_optimizer(keras, tmp_path
     assert np.allclose(served.predict(raw, verbose=0), expected, atol=1e-6)
     assert served.count_params() == model.count_params()
     assert model.optimizer is not None
+    with zipfile.ZipFile(tmp_path / "served.keras") as saved:
+        names = [name for name in saved.namelist() if name.endswith(".h5")]
+        (weights,) = (h5py.File(io.BytesIO(saved.read(name))) for name in names)
+        assert "adam" not in saved.read("config.json").decode()
+    stored = []
+    weights.visititems(lambda _, item: stored.append(item.size) if isinstance(item, h5py.Dataset) else None)
+    assert sum(stored) == model.count_params()
 
 
 def _layer_types(model):

@@ -188,6 +188,30 @@ def test_jobs_clean_up_and_end_when_the_program_is_stopped_by_any_signal(number,
     assert {path.name for path in Path().glob("*.closed")} == {f"{job.pid}.closed" for job in jobs}
 
 
+PRELOADED_JOB = """
+import gc
+import cloudpickle
+from pathlib import Path
+from trainyard.sweep.launch.process_pool import Job, JobExit, ProcessPool
+
+def inspect():
+    from trainyard.config import plugins
+    return gc.isenabled(), gc.get_freeze_count() > 0, plugins.find_installed_plugins.cache_info().currsize
+
+with ProcessPool() as pool:
+    pool.submit(Job(1, cloudpickle.dumps(inspect), Path("1.log")))
+    while not (events := pool.poll()):
+        pass
+print(events == [JobExit(1, (True, True, 1), "")], events)
+"""
+
+
+def test_a_job_of_a_preloaded_server_collects_only_its_own_garbage_and_knows_the_installed_plugins():
+    """In a new interpreter, because the server of this one has preloaded nothing."""
+    done = subprocess.run([sys.executable, "-c", PRELOADED_JOB], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("True"), done.stdout
+
+
 def test_the_modules_that_the_server_preloads_exist():
     """The server skips missing modules without a message, and every job would then import them again."""
     for module in PRELOADED:

@@ -13,12 +13,14 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from mlflow.tracking import _get_store as get_mlflow_store
 from processes import command_line
 from stand_ins import STORE_VARIABLE
 
@@ -231,6 +233,49 @@ def test_a_sweep_is_completed_without_training(sweep, case):
     assert (STORE.stat().st_mtime_ns, LEDGER.read_bytes()) == changed
 
 
+@pytest.mark.parametrize("permanently", [False, True])
+def test_a_sweep_survives_the_deletion_of_its_best_run_at_its_end(sweep, monkeypatch, capsys, permanently):
+    def log_result(runs, result):
+        original(runs, result)
+        if result.outcomes.done[3].run_id == deleted:
+            _delete_runs("3")
+            if permanently:  # as `mlflow gc` does
+                get_mlflow_store(build_sqlite_uri(STORE.absolute()))._hard_delete_run(deleted)
+
+    def write_report(folder, notify):
+        (folder / "report.html").write_text("report")
+        return ["report.html"]
+
+    original, deleted = SweepTracker.log_result, load_result(SWEEP / "trials" / "3").run_id
+    monkeypatch.setattr(SweepTracker, "log_result", log_result)
+    monkeypatch.setattr("trainyard.sweep.tracking.write_missing_report", write_report)
+    _lose()
+    result = _run()
+    assert result.is_complete
+    assert result.best.runs[0].run_id == deleted
+    assert f"lacks the run {deleted}, which was deleted meanwhile" in capsys.readouterr().out
+    completed = _run()
+    _check_is_complete(completed)
+    assert f"trial 3: the tracking store lacks its run {deleted}, which is uploaded again" in capsys.readouterr().out
+    client = connect(build_sqlite_uri(STORE.absolute()))
+    files = {point.runs[0].number: client.list_artifacts(point.runs[0].run_id) for point in completed.ranking.points}
+    assert {number: [file.path for file in listed if "report" in file.path] for number, listed in files.items()} == {
+        3: ["report.html"], 1: ["report.html"],
+    }  # fmt: skip
+
+
+def test_a_deleted_run_without_its_folder_can_be_restored(sweep):
+    run_id = load_result(SWEEP / "trials" / "2").run_id
+    _delete_runs("2")
+    shutil.rmtree(SWEEP / "trials" / "2")
+    with pytest.raises(TrackingError, match=rf"trial 2 \({run_id}\), .*mlflow runs restore --run-id"):
+        _run()
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": build_sqlite_uri(STORE.absolute())}
+    command = [sys.executable, "-m", "mlflow", "runs", "restore", "--run-id", run_id]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    _check_is_complete(_run())
+
+
 def test_a_renamed_sweep_is_completed(sweep):
     SWEEP.rename("elsewhere")
     result = _run("hydra.sweep.dir=elsewhere")
@@ -275,11 +320,11 @@ REFUSED = {
     ),
     "run and folder lost": (
         lambda: (_delete_runs("2"), shutil.rmtree(SWEEP / "trials" / "2")), TrackingError,
-        "the tracking store lacks the run of trial 2, which .*--fresh",
+        r"the tracking store lacks the run of trial 2 \(.*\), which .*--fresh",
     ),
     "run lost, operation log damaged": (
         lambda: (_delete_runs("2"), (SWEEP / "trials" / "2" / ".tracking.jsonl").write_text("x\n")), TrackingError,
-        "the tracking store lacks the run of trial 2, which .*--fresh",
+        r"the tracking store lacks the run of trial 2 \(.*\), which .*--fresh",
     ),
 }  # fmt: skip
 

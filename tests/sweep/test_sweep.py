@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import time
@@ -18,8 +19,9 @@ import pytest
 import yaml
 from processes import command_line, run_trainyard
 
+from trainyard.cli.sweep.status import _list_next_steps
 from trainyard.config.serialization import load_config
-from trainyard.sweep.folder import SweepFolder, list_sweeps
+from trainyard.sweep.folder import SweepFolder, find_sweep, list_sweeps
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.results import has_finished
 from trainyard.sweep.status import load_sweep_status
@@ -44,6 +46,42 @@ def _finish(process: subprocess.Popen) -> subprocess.CompletedProcess:
 
 def _sweep(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
     return run_trainyard("sweep", *SMALL, *arguments, environment=environment, timeout=900)
+
+
+def test_the_commands_that_the_status_suggests_work():
+    recipe = Path("recipes", "experiment", "mine.yaml")
+    recipe.parent.mkdir(parents=True)
+    recipe.write_text("# @package _global_\ntraining:\n  epochs: 1\n")
+    place = ["tracking.uri=sqlite:///other/runs.db", "hydra.sweep.dir=results/best one"]
+    done = _sweep("--config-dir", "recipes", "experiment=mine", "training.batch_size=32,64", "sweep.name=mine", *place)
+    assert done.returncode == 0, done.stderr
+    path = Path("results", "best one")
+    ledger = path / "ledger.jsonl"
+    kept = [line for line in ledger.read_text().splitlines(keepends=True) if '"what": "done", ' not in line]
+    ledger.write_text("".join(kept[:-1]))
+
+    def suggest():
+        folder = find_sweep(str(path), "--status")
+        return {
+            title: shlex.split(command)[1:]
+            for title, command in _list_next_steps(load_sweep_status(folder), folder).items()
+        }
+
+    resume = suggest()
+    assert resume.keys() == {"resume"}
+    resumed = run_trainyard(*resume["resume"], timeout=900)
+    assert resumed.returncode == 0, resumed.stderr
+    show = suggest()
+    assert show.keys() == {"compare", "see it"}
+    for command in show.values():
+        assert f"trainyard {shlex.join(command)}" in resumed.stdout
+    compared = run_trainyard(*show["compare"])
+    assert compared.returncode == 0, compared.stderr
+    assert Path("mine.html").exists()
+    with subprocess.Popen(command_line(*show["see it"]), stdout=subprocess.PIPE, text=True) as ui:
+        link = next(line for line in ui.stdout if "http" in line)
+        ui.send_signal(signal.SIGINT)
+    assert "sweep-mine" in link
 
 
 WAITING = """

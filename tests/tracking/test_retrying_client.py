@@ -160,6 +160,8 @@ def test_failures_that_may_pass_are_recognized(error, transient):
          "certificate: Hostname mismatch, certificate is not valid for 'a'. Use a host name for which it was issued"),
         (_wrap(ModuleNotFoundError("No module named 'boto3'", name="boto3")), "pip install 'trainyard[s3]'"),
         (_wrap(LOCKED), "is locked: another program has been writing"),
+        (MlflowException("The run a1 must be in the 'active' state. Current state is deleted."),
+         "contains the run a1, but it was deleted. Restore it: mlflow runs restore --run-id a1"),
         (MlflowException("API failed with error code 404 != 200. Response body: '<!doctype html> <p>x'"), "error code 404"),
     ],
 )  # fmt: skip

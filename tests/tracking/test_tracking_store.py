@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import pickle
 import subprocess
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 from processes import command_line
+from sqlalchemy import Engine, event
+from stand_ins import STORE_VARIABLE
 
 from trainyard import ConfigError, TrackingError
 from trainyard.system.uris import build_sqlite_uri
@@ -39,6 +42,24 @@ def test_a_missing_sqlite_file_is_an_error_and_only_opening_an_experiment_create
     assert store.open_experiment("tiny", "") == experiment_id
     run_id = store.client.create_run(experiment_id).info.run_id
     assert [run.run_id for run in store.search_runs("tiny", "")] == [store.load_run(run_id).run_id] == [run_id]
+
+
+def test_only_the_creation_of_a_store_does_not_wait_for_the_disk_after_each_change(monkeypatch):
+    def record(connection):
+        level = connection.connection.driver_connection.execute("PRAGMA synchronous").fetchone()[0]
+        levels[Path(connection.engine.url.database).name].add(level)
+
+    levels = defaultdict(set)
+    monkeypatch.delenv(STORE_VARIABLE)  # which names a store to copy
+    event.listen(Engine, "commit", record)
+    try:
+        store = TrackingStore.default()
+        store.open_experiment("tiny", "")
+        store.client.create_experiment("other")
+    finally:
+        event.remove(Engine, "commit", record)
+    off, full = 0, 2
+    assert levels == {"partial.mlflow.db": {off}, "mlflow.db": {full}}
 
 
 @pytest.mark.parametrize("name", ["64 relu seed3", '5% a_b "x" \\', "#2"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -50,8 +49,8 @@ def ui(
         raise ConfigError("--sweep: already selects the experiment. Remove --experiment")
     view = SHARE_KEY
     if sweep:
-        experiment = find_sweep(sweep, "--sweep").read_header()["experiment"]
-        view = build_sweep_view_key(Path(sweep).name)
+        header = find_sweep(sweep, "--sweep").read_header()
+        experiment, view = header["experiment"], build_sweep_view_key(header["name"])
     store = TrackingStore.from_option(uri)
     if (file := store.sqlite_file) and not file.exists():
         raise ConfigError(f"{file}: there are no runs here yet. Start one: trainyard train experiment=quickstart")

@@ -83,13 +83,13 @@ def compare_with_best(points: Sequence[Values], step: float = 0.0) -> list[Range
         points: The values of each point, higher is better, in the order of their means, the best first.
         step: The smallest possible difference of two values; 0 if it is unknown.
     """
-    layout, limit = TwoWayLayout(points, step), compute_range_quantile(len(points), math.inf)
+    layout = TwoWayLayout(points, step)
     results = [RangeTestResult.BEST]
     for position in range(1, len(points)):
         difference = layout.compare_with_first(position)
         if difference is None:
             results.append(RangeTestResult.TOO_FEW_SEEDS)
-        elif difference.t < limit:  # saves time: this is the smallest critical value
+        elif difference.t < compute_range_quantile(len(points), math.inf):  # saves time: it is the smallest limit
             results.append(RangeTestResult.TIED)
         elif compute_range_p_value(difference.t, len(points), difference.degrees_of_freedom) < SIGNIFICANCE_LEVEL:
             below = len(points) - position - 1

@@ -97,6 +97,7 @@ def build_serving_model(model: keras.Model, spec: DataSpec) -> keras.Model:
     import keras
 
     trained = keras.models.clone_model(model)
+    trained.compiled, trained.optimizer = False, None  # a clone is compiled like the model
     trained.set_weights(model.get_weights())
     pixels = keras.layers.Input(spec.image_shape, name="pixels")
     deviations, means = spec.std or (1.0,), spec.mean or (0.0,)

@@ -13,7 +13,8 @@ def build_store_command(*arguments: str, uri: str | None) -> str:
 
     The URI is left out if it is None, or the URI of the default store of the working directory.
     """
-    option = [] if uri in (None, TrackingStore.default().uri) else ["--uri", redact_credentials(str(uri))]
+    name = TrackingStore.default().name if uri is None else redact_credentials(uri)
+    option = [] if name == TrackingStore.default().name else ["--uri", name]
     return shlex.join(["trainyard", *arguments, *option])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -13,7 +12,6 @@ import cloudpickle
 from trainyard.evaluation import Ranking, Trial, TrialResult
 from trainyard.runs import write_missing_report
 from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.launch.devices import allocate_slots
 from trainyard.sweep.launch.job import report
 from trainyard.sweep.launch.process_pool import Job, Message, ProcessPool
 from trainyard.sweep.recorder import TrialOutcomes
@@ -37,10 +35,13 @@ def write_reports_in_parallel(
 ) -> Iterator[None]:
     """Draws the plots and writes the reports of finished trials during the block, as far as they are missing.
 
-    `folder` is that of the sweep; `n_jobs` reports are written at the same time. `notify` is called with each warning,
-    for example that a plot can't be drawn. A report that can't be written is still missing after the block.
+    `folder` is that of the sweep, which ran `n_jobs` trials at the same time. If these are several, all reports are
+    written at the same time, because a core that has written one would wait for the last one. `notify` is called with
+    each warning, for example that a plot can't be drawn. A report that can't be written is still missing after the
+    block.
     """
-    with ProcessPool(allocate_slots(n_jobs, os.environ), lock_file=folder.trials_lock_file) as pool:
+    slots: list[dict[str, str]] = [{}] * (len(results) if n_jobs > 1 else 1)  # drawing does not use a GPU
+    with ProcessPool(slots, lock_file=folder.trials_lock_file) as pool:
         waiting = list(enumerate(results, start=1))
 
         def fill_slots() -> None:

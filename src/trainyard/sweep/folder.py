@@ -58,6 +58,9 @@ _HEADER: FieldTypes = {
     "objective": (str, type(None)),
     "swept": (list,),
     "overrides": (list,),
+    "config_name": (str, type(None)),
+    "config_dir": (str, type(None)),
+    "store": (str, type(None)),
     "threads": (int, type(None)),
     "created": (str,),
 }
@@ -144,6 +147,9 @@ class SweepFolder:
             "objective": plan.objective,
             "swept": plan.swept,
             "overrides": plan.overrides,
+            "config_name": plan.config_name,
+            "config_dir": None if plan.config_dir is None else str(plan.config_dir),
+            "store": plan.store.name if plan.store else None,
             "threads": threads,
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         }

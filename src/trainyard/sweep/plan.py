@@ -68,6 +68,8 @@ class SweepPlan:
     notes: str
     swept: tuple[str, ...]
     overrides: tuple[str, ...]
+    config_name: str | None
+    config_dir: Path | None
     trials: tuple[Trial, ...]
     duplicates: int
     hydra_section: DictConfig
@@ -143,6 +145,8 @@ def make_plan(overrides: Sequence[str], config_name: str | None = None, config_d
         notes=configs[0].notes,
         swept=swept,
         overrides=tuple(overrides),
+        config_name=config_name,
+        config_dir=config_dir,
         trials=trials,
         duplicates=0 if space else len(drafts) - len(trials),
         hydra_section=hydra_section,

@@ -135,10 +135,12 @@ class TrialRecorder:
             for number, result in tracked.items():
                 folder, run_id = Path(result.folder), finished.get(f"{number}")
                 if run_id is None and has_finished(folder):
-                    self.notify(f"trial {number}: its run is missing in the tracking store, and is uploaded again")
+                    self.notify(
+                        f"trial {number}: the tracking store lacks its run {result.run_id}, which is uploaded again"
+                    )
                     run_id = runs.upload_run(folder)
                 if run_id is None:
-                    missing.append(f"{number}")
+                    missing.append(f"{number} ({result.run_id})")
                 elif run_id != result.run_id:
                     self._ledger.record_upload(number, run_id)
                     self.outcomes.done[number] = replace(result, run_id=run_id)
@@ -148,8 +150,9 @@ class TrialRecorder:
             return ""
         return (
             f"the tracking store lacks the run of trial {_format_list(missing)}, which can't be uploaded, because its "
-            f"folder below {self._folder.path} is missing or damaged. Restore the store or the folder from a copy, and "
-            f"start the sweep again; or {START_AGAIN}"
+            f"folder below {self._folder.path} is missing or damaged. If the run was deleted, restore it (mlflow runs "
+            "restore --run-id ...); otherwise restore the store or the folder from a copy. Then start the sweep again; "
+            f"or {START_AGAIN}"
         )
 
     def update_waiting(self) -> None:

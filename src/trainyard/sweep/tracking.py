@@ -179,16 +179,27 @@ class SweepTracker(SweepListener):
         self._run.log_files(result.files, names.SWEEP_FOLDER)
 
     def log_reports(self, results: Iterable[TrialResult]) -> None:
-        """Draws the plots and writes the reports of finished trials, as far as they are missing, and logs them."""
+        """Draws the plots and writes the reports of finished trials, as far as they are missing, and logs them.
+
+        Those of a run that was deleted meanwhile are only written.
+        """
+        finished: Mapping[str, str] | None = None
+        with contextlib.suppress(TrackingError):  # a store that fails is reported when the parent run is closed
+            finished = self.find_finished_trials()
         for result in results:
             folder = Path(result.folder)
             try:
                 files = write_missing_report(folder, self._notify)
             except TrainyardError as error:  # for example because the folder was deleted
                 self._notify(f"the plots of a run are left out: {error}")
-            else:
-                if result.run_id:
-                    self._run.log_run_files(result.run_id, folder, files)
+                continue
+            if not is_among(finished, result):
+                self._notify(
+                    f"the tracking store lacks the run {result.run_id}, which was deleted meanwhile, so its plots are "
+                    f"only in {folder}. To upload the run again, start the sweep again with the same command"
+                )
+            elif result.run_id:
+                self._run.log_run_files(result.run_id, folder, files)
 
     def _build_params(self) -> dict[str, Any]:
         """Returns the params of the parent run, by their logged names."""

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import socket
+import sqlite3
 import tempfile
 import traceback
 import warnings
@@ -97,8 +98,29 @@ def _create_store(file: Path) -> None:
     """
     for suffix in ("", "-journal", "-wal", "-shm"):  # left over if an earlier creation was interrupted
         file.with_name(f"{PARTIAL_PREFIX}{file.name}{suffix}").unlink(missing_ok=True)
-    with atomic_write(file) as partial:
+    with atomic_write(file) as partial, _syncing_disabled(partial):
         connect(build_sqlite_uri(partial)).search_experiments(max_results=1)
+
+
+@contextlib.contextmanager
+def _syncing_disabled(file: Path) -> Iterator[None]:
+    """Lets the connections to a SQLite file that are opened in the block not wait for the disk after each change.
+
+    MLflow creates its tables in a hundred transactions. Until they are complete, the file is worthless.
+    """
+    from sqlalchemy import Engine, event
+
+    def disable_syncing(connection: Any, _record: object) -> None:  # noqa: ANN401 - of any database driver
+        if isinstance(connection, sqlite3.Connection):
+            _, _, opened = connection.execute("PRAGMA database_list").fetchone()
+            if opened and Path(opened).name == file.name:
+                connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", disable_syncing)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", disable_syncing)
 
 
 def check_reachable(uri: str) -> None:

@@ -15,6 +15,8 @@ _PACKAGES = {"boto3": "trainyard[s3]", "google": "google-cloud-storage", "azure"
 
 _BODY = re.compile(r"\.? ?Response body: '\s*<.*", re.DOTALL)
 """Matches an HTML page in a message of MLflow."""
+_DELETED = re.compile(r"The run (\w+) must be in the 'active' state")
+"""Matches MLflow's message if a program writes to a run that was deleted."""
 
 
 def explain_full_disk(error: BaseException, paths: Sequence[Path]) -> str | None:
@@ -40,12 +42,8 @@ def explain_failure(error: BaseException) -> str:
             f"has its artifacts in S3, which can't be used: {reason}. Check the bucket, the credentials "
             "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE) and MLFLOW_S3_ENDPOINT_URL"
         )
-    if getattr(error, "error_code", None) == "UNAUTHENTICATED":
-        received = "the token that it received" if "MLFLOW_TRACKING_TOKEN" in os.environ else "those that it received"
-        return (
-            f"requires credentials, and rejected {received}. Set MLFLOW_TRACKING_TOKEN, or both "
-            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-        )
+    if rejection := _explain_rejection(error):
+        return rejection
     if any(isinstance(cause, SSLError) for cause in causes):
         found = re.search(r"certificate verify failed: (.*?)\.? \(_ssl", str(error))
         reason = found.group(1) if found else summarize_error(error, redact_credentials)
@@ -72,6 +70,20 @@ def explain_failure(error: BaseException) -> str:
         f"can't be used: {summary}. Start it, specify another (tracking.uri, MLFLOW_TRACKING_URI), or disable tracking "
         "(tracking=off)"
     )
+
+
+def _explain_rejection(error: BaseException) -> str | None:
+    """Returns why MLflow rejected a request because of its credentials or a deleted run, and what to do; else None."""
+    if getattr(error, "error_code", None) == "UNAUTHENTICATED":
+        received = "the token that it received" if "MLFLOW_TRACKING_TOKEN" in os.environ else "those that it received"
+        return (
+            f"requires credentials, and rejected {received}. Set MLFLOW_TRACKING_TOKEN, or both "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
+    if deleted := _DELETED.search(str(error)):
+        run_id = deleted.group(1)
+        return f"contains the run {run_id}, but it was deleted. Restore it: mlflow runs restore --run-id {run_id}"
+    return None
 
 
 def is_transient_failure(error: BaseException) -> bool:

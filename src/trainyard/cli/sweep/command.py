@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from trainyard.cli.hydra_arguments import SWEEPER_GROUP, parse_arguments, uses_trainyard_sweeper
+from trainyard.cli.sweep.next_steps import build_result_commands, build_sweep_command
 from trainyard.config import normalize_overrides, prepare_hydra
 from trainyard.errors import ConfigError
 from trainyard.sweep import (
+    SweepFolder,
     SweepPlan,
     SweepResult,
     allocate_slots_and_threads,
@@ -53,7 +54,8 @@ def run_sweep_command(options: Namespace) -> int:
 
         show_status(options.status)
         return 0
-    plan, command = make_plan(options.overrides, options.config_name, options.config_dir), _build_command(options)
+    plan = make_plan(options.overrides, options.config_name, options.config_dir)
+    command = build_sweep_command(options.config_name, options.config_dir, options.overrides)
     if options.plan:
         from trainyard.cli.sweep.tables import print_plan
 
@@ -65,7 +67,7 @@ def run_sweep_command(options: Namespace) -> int:
         print_next_steps({"run it": command})
         return 0
     result = run_and_print_sweep(plan, fresh=options.fresh)
-    print_next_steps(_list_next_steps(plan, result, command))
+    print_next_steps(_list_next_steps(result, command))
     return 0 if result.is_complete else 1
 
 
@@ -83,23 +85,9 @@ def run_and_print_sweep(plan: SweepPlan, *, fresh: bool) -> SweepResult:
     return result
 
 
-def _build_command(options: Namespace) -> str:
-    """Returns the command that runs or resumes a sweep, quoted for a shell: without ``--plan`` and ``--fresh``."""
-    flags = {"--config-dir": options.config_dir, "--config-name": options.config_name}
-    words = [word for flag, value in flags.items() if value for word in (flag, str(value))]
-    return shlex.join(["trainyard", "sweep", *words, *options.overrides])
-
-
-def _list_next_steps(plan: SweepPlan, result: SweepResult, command: str) -> dict[str, str]:
+def _list_next_steps(result: SweepResult, command: str) -> dict[str, str]:
     """Returns the commands that use the results of a sweep; `command` repeats the trials that failed."""
-    from trainyard.runs import build_store_command
-
     steps = {} if result.is_complete else {"retry": command}
     if result.winner:
         steps["train it"] = result.winner.command
-    if plan.store and result.ranking.points:
-        uri = plan.store.uri
-        page = ("--best", "3", "--html", f"{plan.name}.html")
-        steps["compare"] = build_store_command("compare", "--sweep", plan.name, *page, uri=uri)
-        steps["see it"] = build_store_command("ui", "--sweep", plan.name, uri=uri)
-    return steps
+    return {**steps, **(build_result_commands(SweepFolder(result.folder)) if result.ranking.points else {})}

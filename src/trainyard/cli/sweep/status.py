@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from trainyard.cli.sweep.next_steps import build_result_commands, build_resume_command
 from trainyard.cli.sweep.tables import fits, print_failures, print_table
 from trainyard.cli.sweep.trial_table import TrialTable, build_plain_columns
 from trainyard.errors import ConfigError, TrainyardError
@@ -79,13 +80,8 @@ def print_sweep_status(sweep: SweepStatus, *, console: Console | None = None) ->
 def _list_next_steps(sweep: SweepStatus, folder: SweepFolder) -> dict[str, str]:
     """Returns the command that resumes a sweep, or those that show its results; none while it runs."""
     if sweep.state in ("interrupted", "failed"):
-        return {"resume": shlex.join(["trainyard", "sweep", *folder.read_header()["overrides"]])}
-    if sweep.state != "done":
-        return {}
-    return {
-        "compare": shlex.join(["trainyard", "compare", "--sweep", sweep.name]),
-        "see it": shlex.join(["trainyard", "ui", "--sweep", sweep.name]),
-    }
+        return {"resume": build_resume_command(folder)}
+    return build_result_commands(folder) if sweep.state == "done" else {}
 
 
 def _format_best(progress: SweepProgress) -> str:
