@@ -669,6 +669,24 @@ def test_a_point_with_too_few_seeds_is_not_filled_among_tested_points(sweep_of, 
     assert draw({"a": tested["a"], "c": other}) > draw({"a": tested["a"], "c": [0.5, 0.51, 0.52]})  # nothing is tested
 
 
+def test_an_interval_that_is_longer_than_the_axis_ends_with_arrows(sweep_of, monkeypatch):
+    def draw(points):
+        """Returns the rows of the arrows at the left and at the right end of the axis, and the subtitle."""
+        drawn = []
+        monkeypatch.setattr(style, "save_plot", lambda axes, _, title, subtitle, **__: drawn.append((axes, subtitle)))
+        plots.draw_ranking(rank(sweep_of(points, objective="loss/val"), "loss/val"), None)
+        ((axes, subtitle),) = drawn
+        arrows = [(line.get_marker(), float(line.get_ydata()[0])) for line in axes.lines if line.get_marker() in "<>"]
+        return arrows, subtitle
+
+    arrows, subtitle = draw({"a": [0.100, 0.101], "b": [0.2, 0.3]})  # the intervals 0.094 to 0.107, and 0 to 0.89
+    assert arrows == [("<", 1.0), (">", 1.0)]
+    assert "(arrow: longer)" in subtitle
+    arrows, subtitle = draw({"a": [0.100, 0.101, 0.102], "b": [0.2, 0.201, 0.202]})
+    assert arrows == []
+    assert "arrow" not in subtitle
+
+
 def test_ranking_is_not_drawn_without_an_objective_or_a_second_point(sweep_of, tmp_path):
     assert not plots.draw_ranking(rank(sweep_of({"a": [0.9], "b": [0.8]}, objective=None), None), tmp_path / "x.png")
     assert not plots.draw_ranking(rank(sweep_of({"a": [0.9]}), "accuracy/val"), tmp_path / "x.png")

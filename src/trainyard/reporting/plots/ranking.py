@@ -206,7 +206,8 @@ def draw_ranking(ranking: Ranking, path: Path) -> bool:
     axes = _build_row_axes(labels, extra_rows=int(ranking.has_repeats))
     axes.set_xlim(compute_axis_limits(drawn, ranking.objective))
     for row, point in enumerate(drawn):
-        _draw_point(axes, row, point, filled=point.tied or not ranking.is_tested)
+        _draw_point(axes, row, point, colour=_find_colour(ranking, point))
+    longer = " (arrow: longer)" if _mark_cut_intervals(axes, ranking, drawn) else ""
     _label_means(axes, ranking, drawn)
     if ranking.has_repeats:
         style.annotate(axes, "mean ± std", (1, -0.8), (8, 0), coordinates=("axes fraction", "data"))
@@ -219,7 +220,7 @@ def draw_ranking(ranking: Ranking, path: Path) -> bool:
     seeds = format_range({point.n for point in drawn})
     tests = "Filled: no significant difference from the best (5 %)" if ranking.is_tested else "Too few seeds for a test"
     subtitle = (
-        f"Mean of {seeds} seeds (small dots) with 95 % interval. {tests}"
+        f"Mean of {seeds} seeds (small dots) with 95 % interval{longer}. {tests}"
         if ranking.has_repeats
         else "One seed per row: the differences may be due to chance"
     )
@@ -253,13 +254,29 @@ def _label_means(axes: Axes, ranking: Ranking, points: Sequence[RankedPoint]) ->
         style.annotate(axes, f"{mean}{reason}", (1, row), (8, 0), color=colour, coordinates=("axes fraction", "data"))
 
 
-def _draw_point(axes: Axes, row: int, point: RankedPoint, *, filled: bool) -> None:
-    """Draws a point in its row."""
-    mean, colour = statistics.fmean(point.values), style.BLUE if filled else style.SOFT
+def _find_colour(ranking: Ranking, point: RankedPoint) -> str:
+    """Returns the colour of a point: grey if the range test states another result than for the best."""
+    return style.BLUE if point.tied or not ranking.is_tested else style.SOFT
+
+
+def _mark_cut_intervals(axes: Axes, ranking: Ranking, points: Sequence[RankedPoint]) -> bool:
+    """Draws an arrow at each end of an interval that is beyond the axis. Returns whether there is one."""
+    left, right = axes.get_xlim()
+    cut = [(left, "<", row) for row, point in enumerate(points) if point.low is not None and point.low < left]
+    cut += [(right, ">", row) for row, point in enumerate(points) if point.high is not None and point.high > right]
+    for x, marker, row in cut:
+        colour = _find_colour(ranking, points[row])
+        axes.plot(x, row, marker, color=colour, markersize=5, markeredgewidth=0, clip_on=False, zorder=2)
+    return bool(cut)
+
+
+def _draw_point(axes: Axes, row: int, point: RankedPoint, *, colour: str) -> None:
+    """Draws a point in its row. The marker of a blue point is filled."""
+    mean = statistics.fmean(point.values)
     if point.low is not None and point.high is not None:
         axes.plot((point.low, point.high), (row, row), color=colour, linewidth=1.5, alpha=0.75, zorder=2)
         axes.plot(point.values, [row + 0.24] * point.n, ".", color=colour, markersize=3.2, alpha=0.75, zorder=3)
-    fill = colour if filled else "white"
+    fill = colour if colour == style.BLUE else "white"
     axes.plot(mean, row, "o", color=colour, markerfacecolor=fill, markersize=6, markeredgewidth=1.3, zorder=4)
 
 
