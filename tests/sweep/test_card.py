@@ -271,7 +271,6 @@ def test_page_says_which_other_points_are_not_shown_to_be_worse(sweep_of, rankin
     assert "1other point not significantly worse than the best (5 % level)" in "".join(page.split("\n")).replace(
         "  ", ""
     )
-    assert "it is smaller: point wide with 1,000 parameters instead of 3,000" in page
     assert "wide: 0.9810 ± 0.0010, 1,000 parameters instead of 3,000. It is not shown to be worse" in page
     significant = rank(sweep_of({"good": POINTS["wide"], "bad": POINTS["narrow"]}), "accuracy/val")
     assert "the best is significantly better than every other point" in write(tmp_path, significant)[1]

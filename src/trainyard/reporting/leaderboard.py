@@ -199,35 +199,24 @@ def describe_tied(ranking: Ranking, noun: str = "point") -> tuple[str, str] | No
         untested = {RangeTestResult.TOO_FEW_SEEDS, RangeTestResult.PRUNED}
         scope = " that was tested" if any(point.result in untested for point in ranking.points) else ""
         return "0", f"the best is significantly better than every other {noun}{scope} ({level})"
-    text = f"other {noun}{'' if others == 1 else 's'} not significantly worse than the best ({level})"
-    if smaller := _find_smaller_point(ranking):
-        which = "the smallest of them" if others > 1 else "it is smaller"
-        saved = f"{smaller.parameters:,} parameters instead of {ranking.points[0].parameters:,}"
-        text += f"; {which}: {noun} {smaller.label} with {saved}"
-    return f"{others:,}", text
+    return f"{others:,}", f"other {noun}{'' if others == 1 else 's'} not significantly worse than the best ({level})"
 
 
 def describe_smaller_point(ranking: Ranking) -> str:
-    """Returns the smallest model that is not significantly worse than the best, or empty text if there is none."""
-    smaller = _find_smaller_point(ranking)
-    if smaller is None:
-        return ""
-    return (
-        f"{smaller.label}: {smaller.describe()}, {smaller.parameters:,} parameters instead of "
-        f"{ranking.points[0].parameters:,}. It is not shown to be worse than the best, but it is not shown to be "
-        "equal either: more seeds can show a difference"
-    )
+    """Returns the smallest model that is not significantly worse than the best, by its number of parameters.
 
-
-def _find_smaller_point(ranking: Ranking) -> RankedPoint | None:
-    """Returns the point with the fewest parameters that does not differ significantly from the best.
-
-    Returns None if the best is not tested against others, or has the fewest parameters. 0 parameters are unknown ones.
+    Returns empty text if the best is not tested against others, or has the fewest parameters. A number of 0 is unknown.
     """
-    tied = [point for point in ranking.points if point.tied and point.parameters]
-    smallest = min(tied, key=lambda point: point.parameters, default=None)
-    is_smaller = smallest is not None and smallest.parameters < ranking.points[0].parameters
-    return smallest if is_smaller and ranking.is_tested else None
+    best, *others = ranking.points
+    smaller = [point for point in others if point.tied and 0 < point.parameters < best.parameters]
+    if not smaller:
+        return ""
+    smallest = min(smaller, key=lambda point: point.parameters)
+    return (
+        f"{smallest.label}: {smallest.describe()}, {smallest.parameters:,} parameters instead of {best.parameters:,}. "
+        "It is not shown to be worse than the best, but it is not shown to be equal either: more seeds can show a "
+        "difference"
+    )
 
 
 def _build_row(ranking: Ranking, varied: Sequence[str], rank: int, point: RankedPoint, *, has_sizes: bool) -> TableRow:
