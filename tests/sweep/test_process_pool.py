@@ -196,7 +196,8 @@ from trainyard.sweep.launch.process_pool import Job, JobExit, ProcessPool
 
 def inspect():
     from trainyard.config import plugins
-    return gc.isenabled(), gc.get_freeze_count() > 0, plugins.find_installed_plugins.cache_info().currsize
+    plugins.find_plugins()
+    return gc.isenabled(), gc.get_freeze_count() > 0, plugins.find_installed_plugins.cache_info().misses
 
 with ProcessPool() as pool:
     pool.submit(Job(1, cloudpickle.dumps(inspect), Path("1.log")))

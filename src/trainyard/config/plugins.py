@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import sysconfig
 import traceback
 from importlib.metadata import entry_points
@@ -24,8 +25,11 @@ _GENERATED = ("<", "__autograph_generated_file")
 
 
 @functools.cache  # reading the metadata of all installed packages takes time
-def find_installed_plugins() -> dict[str, str]:
-    """Returns the plugin modules of installed packages, with the package that specifies each."""
+def find_installed_plugins(path: tuple[str, ...]) -> dict[str, str]:  # noqa: ARG001 - the key of the cache
+    """Returns the plugin modules of the packages that are installed in the folders of `path`, which is `sys.path`.
+
+    The values name the package that specifies each. A forked process whose path differs searches again.
+    """
     points = entry_points(group=PLUGIN_GROUP)
     return {point.value: f"entry point of {point.dist.name if point.dist else 'a package'}" for point in points}
 
@@ -33,7 +37,8 @@ def find_installed_plugins() -> dict[str, str]:
 def find_plugins() -> dict[str, str]:
     """Returns the plugin modules, with where they are specified: an installed package, or ``TRAINYARD_PLUGINS``."""
     modules = os.environ.get(PLUGIN_VARIABLE, "").split(",")
-    return find_installed_plugins() | {module.strip(): PLUGIN_VARIABLE for module in modules if module.strip()}
+    installed = find_installed_plugins(tuple(sys.path))
+    return installed | {module.strip(): PLUGIN_VARIABLE for module in modules if module.strip()}
 
 
 def describe_error(error: BaseException) -> str:
