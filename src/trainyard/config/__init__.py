@@ -21,7 +21,7 @@ from trainyard.config.hydra_adapter import (
 from trainyard.config.hydra_errors import find_field_path, translate_hydra_errors
 from trainyard.config.labels import build_label, find_common_label, shorten_keys, shorten_paths
 from trainyard.config.overrides import build_text_argument, expand_sweep, normalize_overrides
-from trainyard.config.plugins import PLUGIN_GROUP, PLUGIN_VARIABLE, describe_error, find_plugins
+from trainyard.config.plugins import PLUGIN_GROUP, PLUGIN_VARIABLE, describe_error
 from trainyard.config.recipe import build_run_name, find_recipe, find_recipe_changes, select_notes
 from trainyard.config.reference.description import ArgumentType, LayerDoc, describe_config
 from trainyard.config.reference.json_schema import build_json_schema, list_schema_targets

@@ -6,7 +6,7 @@ that the server imported.
 
 import gc
 
-from trainyard.config import COMPONENT_GROUPS, find_plugins, find_section_problems, get_registered_components
+from trainyard.config import COMPONENT_GROUPS, find_section_problems, get_registered_components
 from trainyard.system import list_installed_versions
 from trainyard.tracking import cache_latest_schema_revision, load_schema_revisions
 
@@ -21,7 +21,6 @@ def _load_scikit_learn_plugins() -> None:
 load_schema_revisions()
 cache_latest_schema_revision()
 list_installed_versions()
-find_plugins()
 _load_scikit_learn_plugins()
 for group in COMPONENT_GROUPS:  # builds the types with which pydantic checks their fields
     for component in get_registered_components(group).values():
